@@ -89,7 +89,8 @@ type Retry struct {
 type Value struct {
 	Data  []byte
 	Apart bool
-	Size  int64 // bytes, if Apart
+	Size  int64  // bytes, if Apart
+	Name  string // under which it is stored, if Apart
 }
 
 // Run is the envelope of one execution asked for: all a worker needs.
@@ -133,6 +134,7 @@ type Record struct {
 	Start, End  int64  // unix ms; Start 0 if it never began
 	Src         uint8  // which stream its message stood in
 	SrcSeq      uint64 // and where
+	CopySeq     uint64 // where a copy of it and of its envelope is kept; 0 for nowhere
 	Parent      ID
 	RetryOf     ID
 	Tags        []Tag

@@ -61,7 +61,7 @@ func AppendRecord(b []byte, r *Record) []byte {
 	}
 	b = appendUints(b, flags, uint64(r.Rev), uint64(r.Attempt), uint64(r.Deaths), uint64(r.Keep))
 	b = appendInts(b, r.Start, r.End-r.Start)
-	b = appendUints(b, uint64(r.Src), r.SrcSeq)
+	b = appendUints(b, uint64(r.Src), r.SrcSeq, r.CopySeq)
 	if !r.Parent.IsZero() {
 		b = append(b, r.Parent[:]...)
 	}
@@ -88,7 +88,7 @@ func Frames(msg []byte, fn func(body []byte, off int) error) error {
 	}
 	for off := 1; off < len(msg); {
 		n, k := binary.Uvarint(msg[off:])
-		if k <= 0 || uint64(len(msg)-off-k) < n {
+		if k <= 0 || uint64(len(msg)-off-k) < n { //nolint:gosec // what is left, never negative
 			return fmt.Errorf("read message: %w", errShort)
 		}
 		body := msg[off+k : off+k+int(n)] //nolint:gosec // within the message
@@ -135,7 +135,7 @@ func (d *Decoder) Record(body []byte, r *Record) error {
 	r.Rev, r.Attempt, r.Deaths, r.Keep = uint32(c.uint()), uint16(c.uint()), uint8(c.uint()), uint32(c.uint()) //nolint:gosec // as written
 	r.Start = c.int()
 	r.End = r.Start + c.int()
-	r.Src, r.SrcSeq = uint8(c.uint()), c.uint() //nolint:gosec // as written
+	r.Src, r.SrcSeq, r.CopySeq = uint8(c.uint()), c.uint(), c.uint() //nolint:gosec // as written
 	if flags&4 != 0 {
 		c.id(&r.Parent)
 	}
@@ -154,7 +154,7 @@ func FrameAt(msg []byte, off int) ([]byte, error) {
 		return nil, fmt.Errorf("read frame at %d: %w", off, errShort)
 	}
 	n, k := binary.Uvarint(msg[off:])
-	if k <= 0 || uint64(len(msg)-off-k) < n {
+	if k <= 0 || uint64(len(msg)-off-k) < n { //nolint:gosec // what is left, never negative
 		return nil, fmt.Errorf("read frame at %d: %w", off, errShort)
 	}
 	return msg[off+k : off+k+int(n)], nil //nolint:gosec // within the message
@@ -172,10 +172,10 @@ func begin(b []byte) ([]byte, int) {
 func end(b []byte, at int) []byte {
 	n := len(b) - at - 4
 	for i := range 3 {
-		b[at+i] = byte(n)&0x7f | 0x80
+		b[at+i] = byte(n)&0x7f | 0x80 //nolint:gosec // seven bits at a time
 		n >>= 7
 	}
-	b[at+3] = byte(n)
+	b[at+3] = byte(n) //nolint:gosec // seven bits at a time
 	return b
 }
 
@@ -214,7 +214,7 @@ func appendFailure(b []byte, f *Failure) []byte {
 
 func appendValue(b []byte, v *Value) []byte {
 	if v.Apart {
-		return binary.AppendVarint(b, v.Size)
+		return appendString(binary.AppendVarint(b, v.Size), v.Name)
 	}
 	return append(binary.AppendUvarint(b, uint64(len(v.Data))), v.Data...)
 }
@@ -325,7 +325,7 @@ func (c *cursor) failure(there bool) *Failure {
 
 func (c *cursor) value(v *Value) {
 	if v.Apart {
-		v.Size = c.int()
+		v.Size, v.Name = c.int(), c.string()
 		return
 	}
 	v.Data = c.bytes()

@@ -1,0 +1,151 @@
+package embedded
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"github.com/faena-dev/faena/engine"
+)
+
+// Files of a data directory.
+const (
+	lockFile    = "lock"
+	formatFile  = "format.json"
+	secretFile  = "secret"
+	addressFile = "address.json"
+	bootFile    = "boot"
+)
+
+// format is what wrote the directory.
+type format struct {
+	Format int `json:"format"`
+}
+
+// formatVersion is the layout of directories that this program writes.
+const formatVersion = 1
+
+// directory is a data directory that this process owns.
+type directory struct {
+	dir    string
+	lock   *os.File
+	boot   string
+	unsure bool // power may have been lost since it was open last
+}
+
+func openDirectory(dir, boot string) (*directory, error) {
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return nil, fmt.Errorf("make the data directory: %w", err)
+	}
+	d := &directory{dir: dir, boot: boot}
+	if d.boot == "" {
+		d.boot = bootID()
+	}
+	var err error
+	if d.lock, err = lock(d.path(lockFile)); err != nil {
+		if errors.Is(err, errLocked) {
+			err = &engine.Error{Code: engine.CodeConflict, Op: "open " + dir, Err: errors.New("another process uses this data directory: end it, or choose another directory")}
+		}
+		return nil, err
+	}
+	if err := d.check(); err != nil {
+		d.lock.Close() //nolint:errcheck,gosec // the first error counts
+		return nil, err
+	}
+	return d, nil
+}
+
+func (d *directory) path(name string) string { return filepath.Join(d.dir, name) }
+
+// check reads who wrote the directory last and marks it as in use.
+func (d *directory) check() error {
+	b, err := os.ReadFile(d.path(formatFile))
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		if b, err = json.Marshal(format{formatVersion}); err == nil {
+			err = writeFile(d.path(formatFile), b, 0o600)
+		}
+		if err != nil {
+			return fmt.Errorf("write the data directory's format: %w", err)
+		}
+	case err != nil:
+		return fmt.Errorf("read the data directory's format: %w", err)
+	default:
+		var f format
+		if err := json.Unmarshal(b, &f); err != nil {
+			return &engine.Error{Code: engine.CodeInternal, Op: "open " + d.dir, Err: fmt.Errorf("%s is damaged: %w", formatFile, err)}
+		}
+		if f.Format > formatVersion {
+			return &engine.Error{Code: engine.CodeVersion, Op: "open " + d.dir, Err: fmt.Errorf("its format %d is newer than this program's %d: run the newer version", f.Format, formatVersion)}
+		}
+	}
+	last, err := os.ReadFile(d.path(bootFile))
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return fmt.Errorf("read the data directory's boot: %w", err)
+	}
+	if s := strings.TrimSpace(string(last)); s != "" && s != clean {
+		d.unsure = s != d.boot || d.boot == ""
+	}
+	return writeFile(d.path(bootFile), []byte(d.boot), 0o600)
+}
+
+// clean stands in the boot file while nobody has the directory open.
+const clean = "clean"
+
+// secret is the token of connections, made once.
+func (d *directory) secret() (string, error) {
+	b, err := os.ReadFile(d.path(secretFile))
+	if err == nil && len(b) > 0 {
+		return strings.TrimSpace(string(b)), nil
+	}
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return "", fmt.Errorf("read the secret: %w", err)
+	}
+	s := newSecret()
+	if err := writeFile(d.path(secretFile), []byte(s), 0o600); err != nil {
+		return "", fmt.Errorf("write the secret: %w", err)
+	}
+	return s, nil
+}
+
+func (d *directory) publishAddress(url, secret string) error {
+	b, err := json.Marshal(Address{url, secret})
+	if err != nil {
+		return fmt.Errorf("write the address: %w", err)
+	}
+	return writeFile(d.path(addressFile), b, 0o600)
+}
+
+// close leaves the directory to others; ended well says that the streams were
+// closed in order.
+func (d *directory) close(well bool) error {
+	var err error
+	if rerr := os.Remove(d.path(addressFile)); rerr != nil && !errors.Is(rerr, fs.ErrNotExist) {
+		err = fmt.Errorf("remove the address: %w", rerr)
+	}
+	if well {
+		if sync, serr := d.syncer(); serr == nil {
+			if serr := sync(); serr != nil {
+				return errors.Join(err, serr, d.lock.Close())
+			}
+		}
+		err = errors.Join(err, writeFile(d.path(bootFile), []byte(clean), 0o600))
+	}
+	return errors.Join(err, d.lock.Close())
+}
+
+// writeFile replaces a file whole.
+func writeFile(path string, data []byte, mode fs.FileMode) error {
+	tmp := path + ".tmp"
+	if err := os.WriteFile(tmp, data, mode); err != nil {
+		return fmt.Errorf("write %s: %w", filepath.Base(path), err)
+	}
+	if err := os.Rename(tmp, path); err != nil {
+		return fmt.Errorf("write %s: %w", filepath.Base(path), err)
+	}
+	return nil
+}

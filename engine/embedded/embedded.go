@@ -1,0 +1,348 @@
+// Package embedded runs a nats-server inside the process and opens an engine on
+// it: durable work with nothing to install. It is the owner of the data
+// directory's disk, and so the one that commits.
+package embedded
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"os"
+	"path/filepath"
+	"strconv"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/nats-io/nats-server/v2/server"
+	"github.com/nats-io/nats.go"
+
+	"github.com/faena-dev/faena/engine"
+	"github.com/faena-dev/faena/engine/natsengine"
+	"github.com/faena-dev/faena/internal/commit"
+)
+
+// Durability modes.
+const (
+	Strict = "strict" // acknowledged means on disk
+	Fast   = "fast"   // acknowledged survives the process; a power cut may take the last second
+)
+
+// Options of Open.
+type Options struct {
+	// Dir is the data directory; it is made if it is missing. Required.
+	Dir string
+	// Durability is Strict or Fast; default Strict. Strict is refused where a sync
+	// means nothing, such as tmpfs and network file systems.
+	Durability string
+	// Force accepts Strict on any file system, reported as unverified; default
+	// false.
+	Force bool
+	// Listen is where other processes reach the server by NATS, as host:port; port
+	// 0 chooses one. Default: they do not.
+	Listen string
+	// MinFree is the free space in bytes below which no run is accepted; default
+	// 64 MiB, or a twentieth of a file system smaller than 1.25 GiB.
+	MinFree int64
+	// Name of this process, for people; default host and pid.
+	Name string
+	// Version of the program, for people; default none.
+	Version string
+	// Logger receives what nobody else is told; default discards.
+	Logger *slog.Logger
+	// Fatal is told an error after which the engine cannot go on, such as a failed
+	// sync; the program should end. Default: it is logged.
+	Fatal func(error)
+	// Hook is called around each write, for tests; default none.
+	Hook engine.WriteHook
+	// Boot names the boot of the machine, for tests; default what the system says.
+	Boot string
+	// Sync replaces the sync of the disk, for tests; default that of the system.
+	Sync func() error
+}
+
+// Engine is an engine on a server of its own.
+type Engine struct {
+	*natsengine.Engine
+	o       Options
+	log     *slog.Logger
+	dir     *directory
+	srv     atomic.Pointer[server.Server]
+	secret  string
+	url     string
+	low     atomic.Bool // too little space
+	stop    chan struct{}
+	wg      sync.WaitGroup
+	closeMu sync.Mutex
+	closed  bool
+}
+
+// Open starts the server and the engine. The directory belongs to one process at
+// a time; one that another process has open, or that a newer version wrote, is
+// refused with the remedy in the error. It returns when the index has caught up.
+func Open(ctx context.Context, o Options) (*Engine, error) {
+	if o.Logger == nil {
+		o.Logger = slog.New(slog.DiscardHandler)
+	}
+	if o.Durability == "" {
+		o.Durability = Strict
+	}
+	if o.Durability != Strict && o.Durability != Fast {
+		return nil, invalid("durability %q: want strict or fast", o.Durability)
+	}
+	if o.Dir == "" {
+		return nil, invalid("no data directory given")
+	}
+	e := &Engine{o: o, log: o.Logger, stop: make(chan struct{})}
+	if err := e.open(ctx); err != nil {
+		e.Close() //nolint:errcheck,gosec // the first error counts
+		return nil, err
+	}
+	return e, nil
+}
+
+func invalid(format string, args ...any) error {
+	return &engine.Error{Code: engine.CodeInvalid, Op: "open engine", Err: fmt.Errorf(format, args...)}
+}
+
+func (e *Engine) open(ctx context.Context) error {
+	var err error
+	if e.dir, err = openDirectory(e.o.Dir, e.o.Boot); err != nil {
+		return err
+	}
+	status, err := e.durability()
+	if err != nil {
+		return err
+	}
+	if e.secret, err = e.dir.secret(); err != nil {
+		return err
+	}
+	if err := e.setMinFree(); err != nil {
+		return err
+	}
+	if err := e.startServer(); err != nil {
+		return err
+	}
+	cfg := natsengine.Config{
+		Dial: e.dial, Name: e.o.Name, Version: e.o.Version, Status: status, Hook: e.o.Hook, Logger: e.o.Logger,
+		Fatal: e.o.Fatal, Accepting: e.accepting,
+		Index: &natsengine.IndexConfig{Path: e.dir.path("index.db"), Alone: e.o.Listen == "", Unsure: e.dir.unsure},
+	}
+	sync := e.o.Sync
+	if sync == nil {
+		if sync, err = e.dir.syncer(); err != nil && e.o.Durability == Strict {
+			return err
+		}
+	}
+	if sync != nil {
+		group := commit.New(sync, func(mark uint64) {
+			if n := e.Engine; n != nil && e.o.Listen != "" {
+				n.TellMark(mark)
+			}
+		})
+		cfg.Sync = group.Wait
+		if e.o.Durability == Strict {
+			cfg.Commit = group
+		}
+	}
+	if e.Engine, err = natsengine.New(ctx, cfg); err != nil {
+		return err
+	}
+	if e.o.Listen != "" {
+		if err := e.dir.publishAddress(e.url, e.secret); err != nil {
+			return err
+		}
+	}
+	e.wg.Go(e.watchSpace)
+	return nil
+}
+
+// durability says what is promised, or refuses.
+func (e *Engine) durability() (engine.Status, error) {
+	s := engine.Status{Engine: "embedded", Durability: e.o.Durability, Verified: true, Dir: e.o.Dir}
+	if e.o.Durability == Fast {
+		s.Detail = "a power cut may take what was acknowledged in the last second"
+		return s, nil
+	}
+	s.Detail = "what is acknowledged is on disk"
+	kind, ok, err := e.dir.fileSystem()
+	if err != nil {
+		return s, err
+	}
+	if ok || e.o.Sync != nil {
+		return s, nil
+	}
+	if !e.o.Force {
+		return s, &engine.Error{Code: engine.CodeUnavailable, Op: "open engine", Err: &NotDurableError{Dir: e.o.Dir, FileSystem: kind}}
+	}
+	s.Verified = false
+	s.Detail = "unverified: a sync on " + kind + " may mean nothing"
+	return s, nil
+}
+
+// NotDurableError says that strict durability cannot be kept in a directory.
+type NotDurableError struct{ Dir, FileSystem string }
+
+func (e *NotDurableError) Error() string {
+	return fmt.Sprintf("%s is on %s, where a sync does not make data safe: choose a directory on a local disk, or durability fast", e.Dir, e.FileSystem)
+}
+
+// dial connects to whichever server runs now.
+func (e *Engine) dial(opts ...nats.Option) (*nats.Conn, error) {
+	all := []nats.Option{
+		nats.InProcessServer(inProcess{e}), nats.MaxReconnects(-1), nats.ReconnectWait(20 * time.Millisecond), nats.ReconnectJitter(0, 0),
+		nats.Token(e.secret), nats.Name("embedded"),
+	}
+	nc, err := nats.Connect("", append(all, opts...)...)
+	if err != nil {
+		return nil, fmt.Errorf("connect to the embedded server: %w", err)
+	}
+	return nc, nil
+}
+
+// inProcess gives connections to the server that runs now.
+type inProcess struct{ e *Engine }
+
+// InProcessConn implements nats.InProcessConnProvider.
+func (p inProcess) InProcessConn() (net.Conn, error) {
+	s := p.e.srv.Load()
+	if s == nil {
+		return nil, errors.New("the embedded server is down")
+	}
+	return s.InProcessConn()
+}
+
+// maxStore is no limit: free space is watched instead.
+const maxStore = 1 << 50
+
+func (e *Engine) startServer() error {
+	o := &server.Options{
+		ServerName: "faena", DontListen: true, NoSigs: true, NoLog: true, JetStream: true, StoreDir: e.dir.path("store"),
+		JetStreamMaxMemory: 64 << 20, JetStreamMaxStore: maxStore, MaxPayload: 4 << 20, MaxPending: 256 << 20, Authorization: e.secret,
+	}
+	if e.o.Durability == Fast {
+		o.SyncInterval = time.Second
+	}
+	if e.o.Listen != "" {
+		host, port, err := net.SplitHostPort(e.o.Listen)
+		if err != nil {
+			return invalid("NATS address %q: want host:port", e.o.Listen)
+		}
+		if o.Port, err = strconv.Atoi(port); err != nil || o.Port < 0 || o.Port > 65535 {
+			return invalid("NATS address %q: want a port from 0 to 65535", e.o.Listen)
+		}
+		if o.Port == 0 {
+			o.Port = server.RANDOM_PORT
+		}
+		o.Host, o.DontListen = host, false
+		if e.url != "" { // again, after a restart: where it was
+			a, _, _ := net.SplitHostPort(e.o.Listen)
+			_, p, _ := net.SplitHostPort(e.url[len("nats://"):])
+			o.Host = a
+			o.Port, _ = strconv.Atoi(p) //nolint:errcheck // it was a port
+		}
+		if err := probe(o.Host, o.Port); err != nil {
+			return err
+		}
+	}
+	s, err := server.NewServer(o)
+	if err != nil {
+		return fmt.Errorf("start the embedded server: %w", err)
+	}
+	s.SetLoggerV2(serverLog{e.log}, false, false, false)
+	s.Start()
+	if !s.ReadyForConnections(30 * time.Second) {
+		s.Shutdown()
+		return &engine.Error{Code: engine.CodeUnavailable, Op: "start the embedded server", Err: errors.New("it is not ready after 30 s: see the log")}
+	}
+	if e.o.Listen != "" {
+		e.url = "nats://" + s.Addr().String()
+	}
+	e.srv.Store(s)
+	return nil
+}
+
+// probe finds out whether an address can be had: the server itself ends the
+// process if not.
+func probe(host string, port int) error {
+	if port <= 0 {
+		return nil
+	}
+	addr := net.JoinHostPort(host, strconv.Itoa(port))
+	l, err := (&net.ListenConfig{}).Listen(context.Background(), "tcp", addr)
+	if err != nil {
+		return &engine.Error{Code: engine.CodeConflict, Op: "listen for NATS on " + addr, Err: fmt.Errorf("%w: choose another address", err)}
+	}
+	return l.Close()
+}
+
+// URL is where other processes reach the server, empty if they do not, and
+// Secret what they have to show.
+func (e *Engine) URL() string { return e.url }
+
+// Secret is the token that other processes connect with.
+func (e *Engine) Secret() string { return e.secret }
+
+// Close stops engine and server. It may be called twice.
+func (e *Engine) Close() error {
+	e.closeMu.Lock()
+	defer e.closeMu.Unlock()
+	if e.closed {
+		return nil
+	}
+	e.closed = true
+	close(e.stop)
+	e.wg.Wait()
+	if e.Engine != nil {
+		e.Engine.Close() //nolint:errcheck,gosec // gives none
+	}
+	if s := e.srv.Swap(nil); s != nil {
+		s.Shutdown()
+		s.WaitForShutdown()
+	}
+	if e.dir != nil {
+		return e.dir.close(e.Engine != nil)
+	}
+	return nil
+}
+
+// serverLog passes the server's warnings and errors on.
+type serverLog struct{ l *slog.Logger }
+
+func (s serverLog) Noticef(string, ...any)    {}
+func (s serverLog) Debugf(string, ...any)     {}
+func (s serverLog) Tracef(string, ...any)     {}
+func (s serverLog) Warnf(f string, a ...any)  { s.l.Warn("nats-server", "says", fmt.Sprintf(f, a...)) }
+func (s serverLog) Errorf(f string, a ...any) { s.l.Error("nats-server", "says", fmt.Sprintf(f, a...)) }
+func (s serverLog) Fatalf(f string, a ...any) { s.l.Error("nats-server", "says", fmt.Sprintf(f, a...)) }
+
+// Address is what a process needs to reach a data directory's owner.
+type Address struct {
+	URL    string `json:"url"`
+	Secret string `json:"secret"`
+}
+
+// Find reads the address that the owner of a data directory left there. None, as
+// when no owner listens, is an error with CodeUnavailable.
+func Find(dir string) (Address, error) {
+	var a Address
+	b, err := os.ReadFile(filepath.Join(dir, addressFile)) //nolint:gosec // the caller's directory
+	if err != nil {
+		return a, &engine.Error{Code: engine.CodeUnavailable, Op: "find the local server", Err: fmt.Errorf("no faena serve runs on %s: start one, or say where by --server", dir)}
+	}
+	if err := json.Unmarshal(b, &a); err != nil {
+		return a, &engine.Error{Code: engine.CodeInternal, Op: "find the local server", Err: fmt.Errorf("read %s: %w", addressFile, err)}
+	}
+	return a, nil
+}
+
+func newSecret() string {
+	b := make([]byte, 24)
+	_, _ = rand.Read(b) // never fails
+	return hex.EncodeToString(b)
+}

@@ -1,0 +1,77 @@
+package natsengine
+
+import (
+	"context"
+	"fmt"
+	"sync"
+
+	"github.com/nats-io/nats.go"
+
+	"github.com/faena-dev/faena/engine"
+)
+
+// cancelled is the set of cancelled runs whose messages may still stand in a
+// queue, and of cancelled parents whose children may. A worker looks before
+// every start.
+type cancelled struct {
+	w    *worker
+	tail *tail
+	mu   sync.RWMutex
+	ids  map[engine.ID]struct{}
+}
+
+// followCancelled returns when all entries there are have been read.
+func followCancelled(w *worker) (*cancelled, error) {
+	c := &cancelled{w: w, ids: map[engine.ID]struct{}{}}
+	newest, err := w.e.getLast(w.e.ctx, streamCancelled, subjectCancelled+"*")
+	if err != nil {
+		return nil, err
+	}
+	loaded := make(chan struct{})
+	var last uint64
+	if newest != nil {
+		last = newest.seq
+	}
+	var once sync.Once
+	c.tail, err = w.e.tail(subjectCancelled+"*", 1, func(m *nats.Msg, seq uint64, _ int64) {
+		if id, err := engine.ParseID(m.Subject[len(subjectCancelled):]); err == nil {
+			c.add(id)
+		}
+		if seq >= last {
+			once.Do(func() { close(loaded) })
+		}
+	})
+	if err != nil {
+		return nil, err
+	}
+	if newest == nil {
+		return c, nil
+	}
+	ctx, cancel := context.WithTimeout(w.e.ctx, requestTimeout)
+	defer cancel()
+	select {
+	case <-loaded:
+		return c, nil
+	case <-ctx.Done():
+		c.tail.stop()
+		return nil, fmt.Errorf("read cancelled runs: %w", unavailable(ctx.Err()))
+	}
+}
+
+func (c *cancelled) add(id engine.ID) {
+	c.mu.Lock()
+	c.ids[id] = struct{}{}
+	c.mu.Unlock()
+}
+
+func (c *cancelled) has(id engine.ID) bool {
+	c.mu.RLock()
+	defer c.mu.RUnlock()
+	if len(c.ids) == 0 {
+		return false
+	}
+	_, ok := c.ids[id]
+	return ok
+}
+
+func (c *cancelled) stop() { c.tail.stop() }

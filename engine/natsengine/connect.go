@@ -1,0 +1,248 @@
+package natsengine
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"strconv"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/nats-io/nats.go"
+
+	"github.com/faena-dev/faena/engine"
+	"github.com/faena-dev/faena/internal/commit"
+)
+
+// Options of Connect. The zero value connects without credentials.
+type Options struct {
+	// Token is the server's secret, as faena serve wrote it to its data
+	// directory; default none.
+	Token string
+	// Credentials is a NATS credentials file; default none.
+	Credentials string
+	// Durability is the mode that the operator knows to hold where no faena
+	// process that owns the disk answers: "strict" or "fast"; default fast.
+	Durability string
+	// Name of this process, for people; default host and pid.
+	Name string
+	// Version of the program, for people; default none.
+	Version string
+	// Logger receives what nobody else is told; default discards.
+	Logger *slog.Logger
+	// Hook is called around each write, for tests; default none.
+	Hook engine.WriteHook
+	// Nats are further options of the connection; default none.
+	Nats []nats.Option
+}
+
+// Connect opens an engine on the server at a NATS URL, or several separated by
+// commas. The process that owns the server's disk tells the durability mode.
+// An unreachable server is an error with CodeUnavailable; once connected, a lost
+// connection is made again for ever.
+func Connect(ctx context.Context, url string, o Options) (*Engine, error) {
+	if o.Durability != "" && o.Durability != "strict" && o.Durability != "fast" {
+		return nil, &engine.Error{Code: engine.CodeInvalid, Op: "connect", Err: fmt.Errorf("durability %q: want strict or fast", o.Durability)}
+	}
+	opts := []nats.Option{nats.MaxReconnects(-1), nats.ReconnectWait(100 * time.Millisecond), nats.Timeout(2 * time.Second), nats.Name(processName(o.Name))}
+	if o.Token != "" {
+		opts = append(opts, nats.Token(o.Token))
+	}
+	if o.Credentials != "" {
+		opts = append(opts, nats.UserCredentials(o.Credentials))
+	}
+	opts = append(opts, o.Nats...)
+	dial := func(more ...nats.Option) (*nats.Conn, error) {
+		nc, err := nats.Connect(url, append(opts[:len(opts):len(opts)], more...)...)
+		if err != nil {
+			return nil, connectError(url, err)
+		}
+		return nc, nil
+	}
+	hello, err := greet(ctx, dial)
+	if err != nil {
+		return nil, err
+	}
+	cfg := Config{Dial: dial, Name: processName(o.Name), Version: o.Version, Hook: o.Hook, Logger: o.Logger, Status: statusOf(hello, o.Durability)}
+	var r *remoteCommit
+	if cfg.Status.Durability == "strict" && hello != nil {
+		r = newRemoteCommit()
+		cfg.Commit = r
+	}
+	cfg.started = func(e *Engine) error {
+		if r == nil {
+			return nil
+		}
+		return r.start(e)
+	}
+	return New(ctx, cfg)
+}
+
+func processName(name string) string {
+	if name != "" {
+		return name
+	}
+	host, _ := os.Hostname() //nolint:errcheck // a name for people
+	return host + "-" + strconv.Itoa(os.Getpid())
+}
+
+func connectError(url string, err error) error {
+	hint := "is faena serve running there, with --nats-listen?"
+	if errors.Is(err, nats.ErrAuthorization) {
+		hint = "pass the secret from the data directory of faena serve"
+	}
+	return &engine.Error{Code: engine.CodeUnavailable, Op: "connect to " + redact(url), Err: fmt.Errorf("%w: %s", err, hint)}
+}
+
+// redact takes user and password out of a URL.
+func redact(url string) string {
+	if i := strings.LastIndexByte(url, '@'); i >= 0 {
+		scheme, _, ok := strings.Cut(url, "://")
+		if ok {
+			return scheme + "://" + url[i+1:]
+		}
+		return url[i+1:]
+	}
+	return url
+}
+
+// greet asks the process that owns the disk for its status; nil if there is
+// none.
+func greet(ctx context.Context, dial func(...nats.Option) (*nats.Conn, error)) (*engine.Status, error) {
+	nc, err := dial()
+	if err != nil {
+		return nil, err
+	}
+	defer nc.Close()
+	ctx, cancel := context.WithTimeout(ctx, requestTimeout)
+	defer cancel()
+	m, err := nc.RequestWithContext(ctx, subjectHolder+opHello, []byte("{}"))
+	if errors.Is(err, nats.ErrNoResponders) {
+		return nil, nil //nolint:nilnil // absence is an answer here
+	}
+	if err != nil {
+		return nil, &engine.Error{Code: engine.CodeUnavailable, Op: "connect", Err: err}
+	}
+	var a answer
+	if err := json.Unmarshal(m.Data, &a); err != nil || a.Status == nil {
+		return nil, &engine.Error{Code: engine.CodeVersion, Op: "connect", Err: errors.New("the process there speaks another version of faena: run the same everywhere")}
+	}
+	return a.Status, nil
+}
+
+func statusOf(hello *engine.Status, declared string) engine.Status {
+	if hello != nil {
+		return *hello
+	}
+	s := engine.Status{Engine: "external", Durability: declared}
+	if declared == "" {
+		s.Durability = "fast"
+	}
+	s.Detail = "declared by the operator: what the server's sync setting is cannot be seen from here"
+	return s
+}
+
+// remoteCommit asks the owner of the disk to commit, once for all callers that
+// wait. The owner also tells what it has committed, so that following the log
+// needs no question as a rule.
+type remoteCommit struct {
+	e     *Engine
+	group *commit.Group
+	mark  atomic.Uint64
+	mu    sync.Mutex
+	news  chan struct{} // closed when mark rises
+}
+
+// markWait is how long to wait to be told before asking.
+const markWait = 10 * time.Millisecond
+
+func newRemoteCommit() *remoteCommit {
+	r := &remoteCommit{news: make(chan struct{})}
+	r.group = commit.New(r.sync, nil)
+	return r
+}
+
+func (r *remoteCommit) start(e *Engine) error {
+	r.e = e
+	_, err := e.nc.Subscribe(subjectMark, func(m *nats.Msg) {
+		if seq, err := strconv.ParseUint(string(m.Data), 10, 64); err == nil {
+			r.raise(seq)
+		}
+	})
+	if err != nil {
+		return fmt.Errorf("subscribe to commits: %w", err)
+	}
+	return nil
+}
+
+func (r *remoteCommit) raise(seq uint64) {
+	for old := r.mark.Load(); seq > old; old = r.mark.Load() {
+		if r.mark.CompareAndSwap(old, seq) {
+			r.mu.Lock()
+			close(r.news)
+			r.news = make(chan struct{})
+			r.mu.Unlock()
+			return
+		}
+	}
+}
+
+// sync asks until the owner has answered: an owner that is away comes back, or
+// this process ends.
+func (r *remoteCommit) sync() error {
+	for {
+		_, err := r.e.ask(r.e.ctx, opCommit, &request{})
+		if err == nil {
+			return nil
+		}
+		if r.e.ctx.Err() != nil {
+			return context.Cause(r.e.ctx)
+		}
+		if sleep(r.e.ctx, retryPause) != nil {
+			return context.Cause(r.e.ctx)
+		}
+	}
+}
+
+// Wait implements Committer.
+func (r *remoteCommit) Wait(ctx context.Context) error { return r.group.Wait(ctx) }
+
+// WaitMark implements Committer.
+func (r *remoteCommit) WaitMark(ctx context.Context, seq uint64) error {
+	for r.mark.Load() < seq {
+		r.mu.Lock()
+		news := r.news
+		r.mu.Unlock()
+		if r.mark.Load() >= seq {
+			return nil
+		}
+		t := time.NewTimer(markWait)
+		select {
+		case <-news:
+			t.Stop()
+			continue
+		case <-ctx.Done():
+			t.Stop()
+			return context.Cause(ctx)
+		case <-t.C:
+		}
+		if _, err := r.e.ask(ctx, opCommit, &request{Mark: seq}); err == nil {
+			r.raise(seq)
+		} else if ctx.Err() != nil {
+			return context.Cause(ctx)
+		}
+	}
+	return nil
+}
+
+// TellMark tells other processes up to where the log is on disk.
+func (e *Engine) TellMark(seq uint64) {
+	if e.nc != nil && !e.closed.Load() {
+		_ = e.nc.Publish(subjectMark, strconv.AppendUint(nil, seq, 10)) // they ask if they hear nothing
+	}
+}

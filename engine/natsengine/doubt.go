@@ -1,0 +1,229 @@
+package natsengine
+
+import (
+	"context"
+	"sync"
+	"time"
+
+	"github.com/faena-dev/faena/engine"
+	"github.com/faena-dev/faena/internal/index"
+)
+
+// known is what an index says of a run in doubt.
+type known struct {
+	State uint8  `json:"state"` // 0: nothing
+	Rev   uint32 `json:"rev"`
+}
+
+// ask looks runs up after reading all that is stored now.
+func (h *holder) ask(ctx context.Context, queue string, ids []engine.ID) ([]known, error) {
+	if err := h.barrierNow(ctx, queue); err != nil {
+		return nil, err
+	}
+	want := make([]index.ID, len(ids))
+	at := make(map[index.ID]int, len(ids))
+	for i, id := range ids {
+		want[i] = index.ID(id)
+		at[want[i]] = i
+	}
+	rows, err := h.ix.Find(want)
+	if err != nil {
+		return nil, err
+	}
+	out := make([]known, len(ids))
+	for i := range rows {
+		out[at[rows[i].ID]] = known{rows[i].State, rows[i].Rev}
+	}
+	return out, nil
+}
+
+// doubts asks about runs that may be, or have been, under way elsewhere, many at
+// a time, before they may start.
+type doubts struct {
+	w    *worker
+	n    int // runs asked about; guarded by w.mu
+	mu   sync.Mutex
+	cond *sync.Cond
+	in   []*item
+	end  bool
+	wg   sync.WaitGroup
+}
+
+// askMost bounds one question.
+const askMost = 2000
+
+func startDoubts(w *worker) *doubts {
+	d := &doubts{w: w}
+	d.cond = sync.NewCond(&d.mu)
+	d.wg.Go(d.loop)
+	return d
+}
+
+func (d *doubts) add(items []*item) {
+	if len(items) == 0 {
+		return
+	}
+	d.w.mu.Lock()
+	d.n += len(items)
+	d.w.mu.Unlock()
+	d.mu.Lock()
+	d.in = append(d.in, items...)
+	d.mu.Unlock()
+	d.cond.Signal()
+}
+
+func (d *doubts) stop() {
+	d.mu.Lock()
+	d.end = true
+	d.mu.Unlock()
+	d.cond.Broadcast()
+	d.wg.Wait()
+}
+
+func (d *doubts) loop() {
+	for {
+		d.mu.Lock()
+		for len(d.in) == 0 && !d.end {
+			d.cond.Wait()
+		}
+		if d.end {
+			d.mu.Unlock()
+			return
+		}
+		// One question is about one queue.
+		q := d.in[0].run.Queue
+		var items, rest []*item
+		for _, it := range d.in {
+			if it.run.Queue == q && len(items) < askMost {
+				items = append(items, it)
+			} else {
+				rest = append(rest, it)
+			}
+		}
+		d.in = rest
+		d.mu.Unlock()
+		d.decide(q, items)
+		d.w.mu.Lock()
+		d.n -= len(items)
+		d.w.mu.Unlock()
+		d.w.pump()
+	}
+}
+
+// decide sends each run on: void, failed, or to start, recorded if it may have
+// started before.
+func (d *doubts) decide(queue string, items []*item) {
+	w := d.w
+	said, ok := d.ask(queue, items)
+	if !ok {
+		return
+	}
+	var start []*item
+	for i, it := range items {
+		k := said[i]
+		rev, step := k.Rev>>8, max(uint8(k.Rev), 1)
+		if k.State == 0 || rev < it.run.Rev {
+			step = 1
+		}
+		began := engine.State(k.State) == engine.Running && rev == it.run.Rev
+		switch {
+		case engine.State(k.State).Terminal(), k.State != 0 && rev > it.run.Rev:
+			w.settle(it)
+			w.flush.void(it)
+			continue
+		case it.again, began:
+			it.run.Deaths += step - 1
+			if it.deaths() >= engine.MaxDeaths {
+				d.lost(it)
+				continue
+			}
+			it.again, it.step = true, step+1
+		}
+		start = append(start, it)
+	}
+	if len(start) > 0 {
+		w.push(start...)
+	}
+}
+
+// deaths counts the recorded ones, and one for a message that was delivered
+// before without an end: its first start is not recorded.
+func (it *item) deaths() uint8 {
+	if it.redelivered {
+		return it.run.Deaths + 1
+	}
+	return it.run.Deaths
+}
+
+func (w *worker) settle(it *item) {
+	w.mu.Lock()
+	it.settled = true
+	w.mu.Unlock()
+}
+
+// ask repeats the question until it is answered; meanwhile the runs wait under
+// their lease.
+func (d *doubts) ask(queue string, items []*item) ([]known, bool) {
+	ids := make([]engine.ID, len(items))
+	for i, it := range items {
+		ids[i] = it.run.ID
+	}
+	for {
+		a, err := d.w.e.call(d.w.ctx, opAsk, &request{Queue: queue, IDs: ids, After: d.w.e.wrote.all()})
+		if err == nil && len(a.Known) == len(ids) {
+			return a.Known, true
+		}
+		if d.w.ctx.Err() != nil || d.w.e.dead.Load() {
+			return nil, false
+		}
+		d.w.logError("ask about runs in doubt; trying again", err)
+		if sleep(d.w.ctx, retryPause) != nil {
+			return nil, false
+		}
+	}
+}
+
+// lost fails a run that has killed too many workers.
+func (d *doubts) lost(it *item) {
+	d.w.settle(it)
+	d.w.flush.record(it, d.w.record(it, engine.Next{State: engine.Failed, Failure: &engine.Failure{
+		Code:    engine.CodeLost,
+		Message: "its worker died while executing it, 3 times: look for what exhausts memory or ends the process",
+	}}))
+}
+
+// begin records the start of a run that may have started before: one that is not
+// followed by an end counts as a death. If a terminal record stands before it in
+// the log, the run does not start; ended has been told so when begin returns.
+func (w *worker) begin(it *item) bool {
+	e, r := w.e, &it.run
+	now := time.Now().UnixMilli()
+	rec := engine.Record{
+		ID: r.ID, State: engine.Running, Queue: r.Queue, Task: r.Task, Rev: rank(r.Rev, it.step), Attempt: r.Attempt, Deaths: r.Deaths,
+		Keep: r.Keep[0], Start: now, End: now, Parent: r.Parent, RetryOf: r.RetryOf, Tags: r.Tags,
+	}
+	if it.u != nil { // where the envelope stands
+		rec.Src, rec.SrcSeq, rec.CopySeq = it.u.in.src, it.u.seq, uint64(it.off) //nolint:gosec // an offset
+	}
+	data := engine.AppendRecord(nil, &rec)
+	for {
+		g := w.pub.group()
+		err := g.add(w.ctx, engine.WriteStarted, subjectLog, nil, data)
+		if err == nil {
+			err = g.wait(w.ctx)
+		}
+		if err == nil {
+			err = e.follow.passed(w.ctx, g.high)
+		}
+		if err == nil {
+			return true
+		}
+		if e.died(err) || w.ctx.Err() != nil {
+			return false
+		}
+		w.logError("record a start; trying again", err)
+		if sleep(w.ctx, retryPause) != nil {
+			return false
+		}
+	}
+}

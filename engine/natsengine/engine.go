@@ -1,0 +1,303 @@
+// Package natsengine keeps runs in NATS JetStream. See docs/design/engine.md for
+// its data model, the order of its writes and its crash points.
+package natsengine
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+
+	"github.com/faena-dev/faena/engine"
+)
+
+// Committer makes what is stored durable. Wait returns after a sync that began
+// after the call; WaitMark once the log's message with that sequence is on disk.
+type Committer interface {
+	Wait(ctx context.Context) error
+	WaitMark(ctx context.Context, seq uint64) error
+}
+
+// Config is what an engine is made of. It is for the packages that start
+// servers; programs use Connect, or package embedded.
+type Config struct {
+	Dial      func(opts ...nats.Option) (*nats.Conn, error)
+	Commit    Committer                   // nil in fast mode
+	Sync      func(context.Context) error // syncs the disk in any mode, before what cannot be undone; may be nil
+	Index     *IndexConfig
+	Name      string // of this process, for people
+	Version   string // of the program
+	Status    engine.Status
+	Hook      engine.WriteHook
+	Logger    *slog.Logger
+	Accepting func() error // nil, or why no new run is accepted now
+	Fatal     func(error)  // told an error after which this engine cannot go on; default logs it
+
+	started func(*Engine) error // once connected, before anything is followed
+}
+
+// Engine is an engine.Engine over one JetStream account.
+type Engine struct {
+	cfg    Config
+	log    *slog.Logger
+	nc     *nats.Conn // requests, core messages
+	js     jetstream.JetStream
+	pub    *publisher // submissions
+	ids    *engine.IDs
+	id     string // of this process
+	since  time.Time
+	ctx    context.Context //nolint:containedctx // ends when the engine closes
+	cancel context.CancelCauseFunc
+	wg     sync.WaitGroup
+
+	follow  *follower
+	watches watches
+	holder  *holder // nil without an index
+	worker  atomic.Pointer[worker]
+	objects objects
+
+	beganMu  sync.Mutex
+	beganTo  map[string]uint64 // by stream and consumer
+	handles  sync.Map          // stream's name: jetstream.Stream
+	queuesMu sync.Mutex
+	queues   map[string]bool // known to exist
+	wrote    wrote
+	resets   atomic.Int64 // reconnections
+	closed   atomic.Bool
+	dead     atomic.Bool // a test's crash
+
+	onceClose sync.Once
+}
+
+// New opens an engine over cfg. It creates the streams that are missing.
+func New(ctx context.Context, cfg Config) (*Engine, error) {
+	if cfg.Logger == nil {
+		cfg.Logger = slog.New(slog.DiscardHandler)
+	}
+	ectx, cancel := context.WithCancelCause(context.Background())
+	e := &Engine{
+		cfg: cfg, log: cfg.Logger, ids: engine.NewIDs(), since: time.Now(),
+		ctx: ectx, cancel: cancel, queues: map[string]bool{}, beganTo: map[string]uint64{},
+	}
+	e.id = e.ids.New().String()
+	e.watches.init()
+	if err := e.open(ctx); err != nil {
+		e.Close() //nolint:errcheck,gosec // the first error is what counts
+		return nil, err
+	}
+	return e, nil
+}
+
+func (e *Engine) open(ctx context.Context) error {
+	var err error
+	if e.nc, err = e.cfg.Dial(nats.ReconnectHandler(e.reconnected), nats.DisconnectErrHandler(e.disconnected)); err != nil {
+		return err
+	}
+	if e.js, err = jetstream.New(e.nc); err != nil {
+		return fmt.Errorf("open JetStream: %w", err)
+	}
+	if err := e.checkServer(); err != nil {
+		return err
+	}
+	e.objects.e = e
+	if err := e.createStreams(ctx); err != nil {
+		return err
+	}
+	if e.pub, err = newPublisher(e.nc, e.cfg.Hook); err != nil {
+		return err
+	}
+	if e.cfg.started != nil {
+		if err := e.cfg.started(e); err != nil {
+			return err
+		}
+	}
+	if e.cfg.Index != nil {
+		if e.holder, err = openHolder(ctx, e, *e.cfg.Index); err != nil {
+			return err
+		}
+	}
+	if e.follow, err = startFollower(ctx, e); err != nil {
+		return err
+	}
+	if e.holder != nil {
+		if err := e.holder.start(ctx); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// oldest is the oldest server that has all that the data model needs.
+const oldestMajor, oldestMinor = 2, 15
+
+func (e *Engine) checkServer() error {
+	v := e.nc.ConnectedServerVersion()
+	var major, minor int
+	if _, err := fmt.Sscanf(v, "%d.%d", &major, &minor); err != nil || major < oldestMajor || major == oldestMajor && minor < oldestMinor {
+		return &engine.Error{
+			Code: engine.CodeVersion, Op: "connect to " + e.nc.ConnectedUrlRedacted(),
+			Err: fmt.Errorf("nats-server %q is too old: want %d.%d or newer", v, oldestMajor, oldestMinor),
+		}
+	}
+	return nil
+}
+
+func (e *Engine) disconnected(_ *nats.Conn, err error) {
+	if e.closed.Load() {
+		return
+	}
+	e.log.Warn("disconnected from NATS", "error", err)
+	if e.pub != nil {
+		e.pub.disconnected()
+	}
+}
+
+// reconnected: the server may have restarted, so what it delivers next may have
+// been under way before.
+func (e *Engine) reconnected(*nats.Conn) {
+	if e.closed.Load() {
+		return
+	}
+	e.log.Info("connected to NATS again")
+	e.resets.Add(1)
+	if w := e.worker.Load(); w != nil {
+		w.reconnected()
+	}
+}
+
+// fatal reports an error after which nothing can be promised any more.
+func (e *Engine) fatal(err error) {
+	if e.closed.Load() || e.dead.Load() {
+		return
+	}
+	e.log.Error("the engine cannot go on", "error", err)
+	if e.cfg.Fatal != nil {
+		e.cfg.Fatal(err)
+	}
+}
+
+// crash stops everything at once, as if the process had been killed. It is what
+// a write hook's ErrCrashed does.
+func (e *Engine) crash() {
+	if e.dead.Swap(true) {
+		return
+	}
+	e.cancel(engine.ErrCrashed)
+	go e.Close() //nolint:errcheck // only frees what a dead process would not hold
+}
+
+// died tells whether err means that this process is to act dead, and makes it so.
+func (e *Engine) died(err error) bool {
+	if errors.Is(err, engine.ErrCrashed) {
+		e.crash()
+	}
+	return e.dead.Load()
+}
+
+// Close implements engine.Engine.
+func (e *Engine) Close() error {
+	e.onceClose.Do(func() {
+		e.closed.Store(true)
+		if w := e.worker.Load(); w != nil {
+			ctx, cancel := context.WithCancelCause(context.Background())
+			cancel(errClosed)
+			w.Stop(ctx) //nolint:errcheck,gosec // ends at once
+		}
+		e.cancel(errClosed)
+		if e.follow != nil {
+			e.follow.stop()
+		}
+		if e.holder != nil {
+			e.holder.stop()
+		}
+		if e.nc != nil {
+			e.nc.Close()
+		}
+		e.wg.Wait()
+	})
+	return nil
+}
+
+var errClosed = &engine.Error{Code: engine.CodeClosed, Err: errors.New("the engine is closed")}
+
+// ready tells why a call cannot be served, if so.
+func (e *Engine) ready(op string) error {
+	if e.closed.Load() || e.dead.Load() {
+		return &engine.Error{Code: engine.CodeClosed, Op: op, Err: errors.New("the engine is closed")}
+	}
+	return nil
+}
+
+// commit makes what was written before the call durable in strict mode.
+func (e *Engine) commit(ctx context.Context) error {
+	if h := e.cfg.Hook; h != nil {
+		if err := h(engine.WriteSync, false); err != nil {
+			return err
+		}
+		defer h(engine.WriteSync, true) //nolint:errcheck // a crash after a sync is one before the next write
+	}
+	if e.cfg.Commit == nil {
+		return nil
+	}
+	if err := e.cfg.Commit.Wait(ctx); err != nil {
+		return fmt.Errorf("commit: %w", err)
+	}
+	return nil
+}
+
+// hooked makes a write with the test's hook around it.
+func (e *Engine) hooked(w engine.Write, write func() error) error {
+	h := e.cfg.Hook
+	if h == nil {
+		return write()
+	}
+	if err := h(w, false); err != nil {
+		return err
+	}
+	err := write()
+	if herr := h(w, true); herr != nil {
+		return herr
+	}
+	return err
+}
+
+// wrote remembers the highest sequence this process wrote per stream, so that
+// its reads see its writes.
+type wrote struct {
+	mu sync.Mutex
+	m  map[string]uint64
+}
+
+func (w *wrote) note(pos string, seq uint64) {
+	w.mu.Lock()
+	if w.m == nil {
+		w.m = map[string]uint64{}
+	}
+	w.m[pos] = max(w.m[pos], seq)
+	w.mu.Unlock()
+}
+
+func (w *wrote) all() map[string]uint64 {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	out := make(map[string]uint64, len(w.m))
+	for k, v := range w.m {
+		out[k] = v
+	}
+	return out
+}
+
+// Positions of the index: one per stream that it follows.
+const (
+	posLog     = "log"
+	posDelayed = "delayed"
+	posFailed  = "failed"
+)
+
+func posQueue(queue string) string { return "q." + queue }

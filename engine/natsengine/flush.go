@@ -1,0 +1,286 @@
+package natsengine
+
+import (
+	"context"
+	"errors"
+	"sync"
+
+	"github.com/faena-dev/faena/engine"
+)
+
+// flusher writes what follows attempts, for many runs at once: while one group
+// is on its way to disk the next gathers, so groups grow with load by
+// themselves. The order for each run: what it needs later (the copy of a failed
+// one, its next attempt), then its terminal record, then the commit, then the
+// acknowledgement of its message.
+type flusher struct {
+	w       *worker
+	mu      sync.Mutex
+	cond    *sync.Cond
+	pending []job
+	writing int
+	closed  bool
+	wg      sync.WaitGroup
+}
+
+// job is one run's writes.
+type job struct {
+	it     *item
+	kind   jobKind
+	rec    engine.Record
+	target engine.Write // of a message that follows
+}
+
+type jobKind uint8
+
+const (
+	jobVoid    jobKind = iota // nothing to write: it has ended, or another message stands for it
+	jobRecord                 // a terminal record
+	jobDelayed                // its next attempt, later
+	jobRequeue                // back into its queue, as a message of its own
+	jobPark                   // to workers that know its task
+)
+
+// maxUnwritten bounds the outcomes that wait to be written; finishing attempts
+// blocks above it.
+const maxUnwritten = 20_000
+
+// flushers write at a time, so that one gathers the disk's answer while another
+// publishes.
+const flushers = 2
+
+func startFlusher(w *worker) *flusher {
+	f := &flusher{w: w}
+	f.cond = sync.NewCond(&f.mu)
+	for range flushers {
+		f.wg.Go(f.loop)
+	}
+	return f
+}
+
+func (f *flusher) void(it *item)                      { f.add(job{it: it, kind: jobVoid}) }
+func (f *flusher) record(it *item, rec engine.Record) { f.add(job{it: it, kind: jobRecord, rec: rec}) }
+func (f *flusher) delayed(it *item)                   { f.leave(it, jobDelayed) }
+func (f *flusher) requeue(it *item)                   { f.leave(it, jobRequeue) }
+func (f *flusher) park(it *item)                      { f.leave(it, jobPark) }
+
+// leave is for runs that go on as another message: that one may be delivered
+// here before this one is acknowledged, and must not be taken for a double.
+func (f *flusher) leave(it *item, kind jobKind) {
+	f.w.mu.Lock()
+	if f.w.runs[it.run.ID] == it {
+		delete(f.w.runs, it.run.ID)
+	}
+	f.w.mu.Unlock()
+	f.add(job{it: it, kind: kind})
+}
+
+func (f *flusher) add(j job) {
+	f.mu.Lock()
+	for len(f.pending) >= maxUnwritten && !f.closed {
+		f.cond.Wait()
+	}
+	f.pending = append(f.pending, j)
+	f.mu.Unlock()
+	f.cond.Signal()
+}
+
+// drain waits until all is written, or ctx ends.
+func (f *flusher) drain(ctx context.Context) {
+	stop := context.AfterFunc(ctx, func() {
+		f.mu.Lock()
+		f.cond.Broadcast()
+		f.mu.Unlock()
+	})
+	defer stop()
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	for (len(f.pending) > 0 || f.writing > 0) && ctx.Err() == nil {
+		f.cond.Wait()
+	}
+}
+
+func (f *flusher) stop() {
+	f.mu.Lock()
+	f.closed = true
+	f.cond.Broadcast()
+	f.mu.Unlock()
+	f.wg.Wait()
+}
+
+func (f *flusher) loop() {
+	for {
+		f.mu.Lock()
+		for len(f.pending) == 0 && !f.closed {
+			f.cond.Wait()
+		}
+		if f.closed {
+			f.mu.Unlock()
+			return
+		}
+		jobs := f.pending
+		f.pending = nil
+		f.writing++
+		f.mu.Unlock()
+		f.write(jobs)
+		f.mu.Lock()
+		f.writing--
+		f.mu.Unlock()
+		f.cond.Broadcast()
+	}
+}
+
+// write does it all for some runs. What is not answered is written again: all of
+// it may stand twice.
+func (f *flusher) write(jobs []job) {
+	e := f.w.e
+	for {
+		err := f.try(jobs)
+		if err == nil {
+			break
+		}
+		if e.died(err) || e.ctx.Err() != nil {
+			return
+		}
+		f.w.logError("write outcomes; trying again", err)
+		if sleep(e.ctx, retryPause) != nil {
+			return
+		}
+	}
+	for i := range jobs {
+		f.w.tidy(&jobs[i])
+	}
+	f.w.releaseAll(jobs)
+}
+
+func (f *flusher) try(jobs []job) error {
+	w := f.w
+	ctx := w.e.ctx
+	writes := false
+	first := w.pub.group()
+	for i := range jobs {
+		if err := f.before(ctx, first, &jobs[i]); err != nil {
+			return err
+		}
+		writes = writes || jobs[i].kind != jobVoid
+	}
+	if !writes {
+		return nil
+	}
+	if err := first.wait(ctx); err != nil {
+		return err
+	}
+	g := w.pub.group()
+	var seg []byte
+	for i := range jobs {
+		if jobs[i].kind != jobRecord {
+			continue
+		}
+		r := &jobs[i].rec
+		if len(seg) > 0 && len(seg)+len(r.Output.Data)+1024 > maxMessage {
+			if err := g.add(ctx, engine.WriteRecord, subjectLog, nil, seg); err != nil {
+				return err
+			}
+			seg = nil
+		}
+		if seg == nil {
+			seg = make([]byte, 0, 4096)
+		}
+		seg = engine.AppendRecord(seg, r)
+	}
+	if len(seg) > 0 {
+		if err := g.add(ctx, engine.WriteRecord, subjectLog, nil, seg); err != nil {
+			return err
+		}
+	}
+	if err := g.wait(ctx); err != nil {
+		return err
+	}
+	w.e.wrote.note(posLog, g.high)
+	return w.e.commit(ctx)
+}
+
+// before publishes what has to be there before the terminal record or instead
+// of one.
+func (f *flusher) before(ctx context.Context, g *group, j *job) error {
+	e := f.w.e
+	switch j.kind {
+	case jobVoid:
+		return nil
+	case jobRecord:
+		if j.rec.State == engine.Succeeded {
+			return nil
+		}
+		return e.addCopy(ctx, g, &j.it.run, &j.rec)
+	case jobDelayed:
+		next := j.it.run
+		next.Rev++
+		next.Doubt = false
+		return e.addDelayed(ctx, g, &next)
+	case jobRequeue:
+		next := j.it.run
+		next.Rev++
+		return g.add(ctx, engine.WriteEnvelope, queueSubject(next.Queue), nil, engine.AppendRun(nil, &next))
+	case jobPark:
+		next := j.it.run
+		next.Rev++
+		return g.add(ctx, engine.WriteParked, parkSubject(next.Queue, next.Task), nil, engine.AppendRun(nil, &next))
+	}
+	return errors.New("unknown job")
+}
+
+// tidy deletes what an ended run does not need any more. What a crash leaves is
+// swept later.
+func (w *worker) tidy(j *job) {
+	it := j.it
+	w.mu.Lock()
+	homed, saved := it.homed, it.saved || it.run.Attempt > 1 || it.run.Deaths > 0
+	w.mu.Unlock()
+	if homed {
+		if err := w.e.forget(w.e.ctx, streamHome, subjectHome+it.run.ID.String()); err != nil && w.e.written(err) != nil {
+			w.logError("drop a home entry", err)
+		}
+	}
+	if j.kind == jobRecord && saved {
+		if err := w.e.forget(w.e.ctx, streamSaved, subjectSaved+it.run.ID.String()); err != nil && w.e.written(err) != nil {
+			w.logError("drop a checkpoint", err)
+		}
+	}
+}
+
+// releaseAll ends the leases of runs that are settled on disk.
+func (w *worker) releaseAll(jobs []job) {
+	if w.e.dead.Load() {
+		return
+	}
+	w.mu.Lock()
+	var acks []*unit
+	for i := range jobs {
+		it := jobs[i].it
+		if w.runs[it.run.ID] == it {
+			delete(w.runs, it.run.ID)
+		}
+		if u := it.u; u != nil {
+			it.u = nil
+			if u.left--; u.left == 0 {
+				acks = append(acks, u)
+			}
+		}
+	}
+	w.mu.Unlock()
+	for _, u := range acks {
+		w.ackUnit(u)
+	}
+}
+
+// ackUnit acknowledges a message and forgets it.
+func (w *worker) ackUnit(u *unit) {
+	w.mu.Lock()
+	reply := u.reply
+	delete(w.units, unitKey{u.in, u.seq})
+	w.mu.Unlock()
+	err := w.e.hooked(engine.WriteAck, func() error { return w.nc.Publish(reply, []byte("+ACK")) })
+	if err != nil && w.e.written(err) != nil {
+		w.logError("acknowledge", err)
+	}
+}

@@ -1,0 +1,256 @@
+package natsengine
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"sync"
+	"sync/atomic"
+
+	"github.com/nats-io/nats.go"
+
+	"github.com/faena-dev/faena/engine"
+)
+
+// follower reads the log in order: it tells watchers and the worker of ends, and
+// feeds the index. In strict mode it lets nobody see what is not on disk.
+type follower struct {
+	e    *Engine
+	tail *tail
+	dec  engine.Decoder
+	seen atomic.Uint64 // sequence handled up to
+
+	mu   sync.Mutex
+	cond *sync.Cond
+}
+
+func startFollower(ctx context.Context, e *Engine) (*follower, error) {
+	f := &follower{e: e}
+	f.cond = sync.NewCond(&f.mu)
+	from := uint64(0)
+	if e.holder != nil {
+		from = e.holder.position(posLog)
+	} else {
+		s, err := e.js.Stream(ctx, streamLog)
+		if err != nil {
+			return nil, fmt.Errorf("open the log: %w", unavailable(err))
+		}
+		from = s.CachedInfo().State.LastSeq
+	}
+	f.seen.Store(from)
+	t, err := e.tail(subjectLog, from+1, f.take)
+	f.tail = t
+	return f, err
+}
+
+func (f *follower) stop() {
+	if f.tail != nil {
+		f.tail.stop()
+	}
+	f.mu.Lock()
+	f.cond.Broadcast()
+	f.mu.Unlock()
+}
+
+// take handles one segment.
+func (f *follower) take(m *nats.Msg, seq uint64, nanos int64) {
+	e := f.e
+	if e.cfg.Commit != nil {
+		if err := e.cfg.Commit.WaitMark(e.ctx, seq); err != nil {
+			if e.ctx.Err() == nil {
+				e.fatal(fmt.Errorf("wait for the log's commit: %w", err))
+			}
+			return
+		}
+	}
+	var ch *change
+	if e.holder != nil {
+		ch = &change{pos: posLog, seq: seq, time: nanos}
+	}
+	err := engine.Frames(m.Data, func(body []byte, off int) error {
+		return f.record(body, off, seq, ch)
+	})
+	if err != nil {
+		e.fatal(fmt.Errorf("read the log at %d: %w", seq, err))
+		return
+	}
+	if ch != nil {
+		e.holder.feed(ch)
+	}
+	f.seen.Store(seq)
+	f.mu.Lock()
+	f.cond.Broadcast()
+	f.mu.Unlock()
+}
+
+func (f *follower) record(body []byte, off int, seq uint64, ch *change) error {
+	e := f.e
+	if len(body) < 17 {
+		return fmt.Errorf("record of %d bytes", len(body))
+	}
+	id := engine.ID(body[:16])
+	terminal := engine.State(body[16]).Terminal()
+	watched := terminal && e.watches.has(id)
+	w := e.worker.Load()
+	if terminal && w != nil {
+		w.ended(id, engine.State(body[16]))
+	}
+	if ch == nil && !watched {
+		return nil
+	}
+	var r engine.Record
+	if err := f.dec.Record(body, &r); err != nil {
+		return err
+	}
+	if ch != nil {
+		ch.rows = append(ch.rows, recordRow(&r, seq, off))
+	}
+	if watched {
+		r.Output.Data = bytes.Clone(r.Output.Data) // a future must not keep the whole segment
+		e.watches.resolve(&r)
+	}
+	return nil
+}
+
+// passed waits until the log has been handled up to seq.
+func (f *follower) passed(ctx context.Context, seq uint64) error {
+	if f.seen.Load() >= seq {
+		return nil
+	}
+	stop := context.AfterFunc(ctx, func() {
+		f.mu.Lock()
+		f.cond.Broadcast()
+		f.mu.Unlock()
+	})
+	defer stop()
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	for f.seen.Load() < seq {
+		if err := context.Cause(ctx); err != nil {
+			return err
+		}
+		if err := context.Cause(f.e.ctx); err != nil {
+			return err
+		}
+		f.cond.Wait()
+	}
+	return nil
+}
+
+// watches are the functions to be told of runs' ends, in shards so that
+// submitters and the follower seldom meet.
+type watches [64]watchShard
+
+type watchShard struct {
+	mu sync.Mutex
+	m  map[engine.ID]*watch
+}
+
+// watch is told of one run's end, once.
+type watch struct {
+	fns  []*func(*engine.Record)
+	hold *engine.Record // first end seen while Attach asks the index
+	held int            // calls of Attach that ask
+}
+
+func (w *watches) init() {
+	for i := range w {
+		w[i].m = map[engine.ID]*watch{}
+	}
+}
+
+func (w *watches) shard(id engine.ID) *watchShard { return &w[(id[11]^id[15])&63] }
+
+func (w *watches) has(id engine.ID) bool {
+	s := w.shard(id)
+	s.mu.Lock()
+	_, ok := s.m[id]
+	s.mu.Unlock()
+	return ok
+}
+
+// add registers fn; hold keeps it from being told until release.
+func (w *watches) add(id engine.ID, fn func(*engine.Record), hold bool) (stop func()) {
+	p := &fn
+	s := w.shard(id)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	v := s.m[id]
+	if v == nil {
+		v = new(watch)
+		s.m[id] = v
+	}
+	v.fns = append(v.fns, p)
+	if hold {
+		v.held++
+	}
+	return func() {
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		v := s.m[id]
+		if v == nil {
+			return
+		}
+		for i := range v.fns {
+			if v.fns[i] == p {
+				v.fns = append(v.fns[:i:i], v.fns[i+1:]...)
+				break
+			}
+		}
+		if len(v.fns) == 0 && v.held == 0 {
+			delete(s.m, id)
+		}
+	}
+}
+
+func (w *watches) resolve(r *engine.Record) {
+	s := w.shard(r.ID)
+	s.mu.Lock()
+	v := s.m[r.ID]
+	if v == nil {
+		s.mu.Unlock()
+		return
+	}
+	if v.held > 0 {
+		if v.hold == nil {
+			c := *r
+			v.hold = &c
+		}
+		s.mu.Unlock()
+		return
+	}
+	delete(s.m, r.ID)
+	s.mu.Unlock()
+	for _, fn := range v.fns {
+		(*fn)(r)
+	}
+}
+
+// release ends one hold. The record that the index knows, if any, wins over one
+// seen meanwhile: it stands before it in the log.
+func (w *watches) release(id engine.ID, known *engine.Record) {
+	s := w.shard(id)
+	s.mu.Lock()
+	v := s.m[id]
+	if v == nil {
+		s.mu.Unlock()
+		return
+	}
+	v.held--
+	if known != nil {
+		v.hold = known
+	}
+	if v.held > 0 && known == nil || v.hold == nil {
+		if len(v.fns) == 0 && v.held == 0 {
+			delete(s.m, id)
+		}
+		s.mu.Unlock()
+		return
+	}
+	r := v.hold
+	delete(s.m, id)
+	s.mu.Unlock()
+	for _, fn := range v.fns {
+		(*fn)(r)
+	}
+}

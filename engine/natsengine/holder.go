@@ -1,0 +1,616 @@
+package natsengine
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strconv"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+
+	"github.com/faena-dev/faena/engine"
+	"github.com/faena-dev/faena/internal/index"
+)
+
+// IndexConfig makes an engine hold an index, which it may then be asked for.
+type IndexConfig struct {
+	Path string
+	// Unsure says that the machine may have lost power: what the streams and the
+	// consumers hold may be from different moments.
+	Unsure bool
+	// Alone says that no other process can have been connected before this one
+	// opened, so that whatever was under way is not any more.
+	Alone bool
+}
+
+// holder keeps the index, answers questions about it, and does what one process
+// must do for all: cancel, retry, retention, taking over from dead nodes.
+type holder struct {
+	e   *Engine
+	cfg IndexConfig
+	ix  *index.Index
+
+	in    chan *change
+	done  chan struct{}
+	hurry atomic.Int32 // somebody waits: do not gather
+
+	mu      sync.Mutex
+	cond    *sync.Cond
+	applied map[string]uint64
+	got     map[string]uint64 // sequences handed to the feeder
+	tails   map[string]*tail  // by position
+	opened  map[string]uint64 // ends of streams when this process opened
+	failed  error
+
+	retryMu sync.Mutex
+	nodes   nodes
+	homes   homes
+	sub     *nats.Subscription
+	stopped sync.Once
+}
+
+// change is what one message means to the index.
+type change struct {
+	pos  string
+	seq  uint64
+	time int64
+	rows []index.Row
+}
+
+// Gathering of changes into one transaction of the index.
+const (
+	feedRows = 8192
+	feedWait = 20 * time.Millisecond
+)
+
+func openHolder(ctx context.Context, e *Engine, cfg IndexConfig) (*holder, error) {
+	h := &holder{
+		e: e, cfg: cfg, in: make(chan *change, 256), done: make(chan struct{}),
+		applied: map[string]uint64{}, got: map[string]uint64{}, tails: map[string]*tail{}, opened: map[string]uint64{},
+	}
+	h.cond = sync.NewCond(&h.mu)
+	h.nodes.init()
+	h.homes.m = map[engine.ID]*home{}
+	if err := h.openIndex(); err != nil {
+		return nil, err
+	}
+	ok, err := h.matches(ctx)
+	if err != nil {
+		h.ix.Close() //nolint:errcheck,gosec // the first error counts
+		return nil, err
+	}
+	if !ok {
+		e.log.Warn("the index is ahead of the streams, as after a power cut: it is built anew")
+		h.ix.Close() //nolint:errcheck,gosec // it is removed
+		if err := index.Remove(cfg.Path); err != nil {
+			return nil, fmt.Errorf("remove the index: %w", err)
+		}
+		if err := h.openIndex(); err != nil {
+			return nil, err
+		}
+	}
+	go h.run()
+	return h, nil
+}
+
+func (h *holder) openIndex() error {
+	ix, err := index.Open(index.Options{
+		Path: h.cfg.Path, Version: strconv.Itoa(engine.WireVersion),
+		Terminal: func(s uint8) bool { return engine.State(s).Terminal() },
+	})
+	if err != nil {
+		return fmt.Errorf("open the index: %w", err)
+	}
+	h.ix = ix
+	clear(h.applied)
+	for _, p := range ix.Positions() {
+		h.applied[p.Pos], h.got[p.Pos] = p.Seq, p.Seq
+	}
+	return nil
+}
+
+// matches tells whether each stream still holds, where the index has read up
+// to, the message that it read there.
+func (h *holder) matches(ctx context.Context) (bool, error) {
+	for _, p := range h.ix.Positions() {
+		stream := positionStream(p.Pos)
+		s, err := h.e.js.Stream(ctx, stream)
+		if errors.Is(err, jetstream.ErrStreamNotFound) {
+			return false, nil
+		}
+		if err != nil {
+			return false, fmt.Errorf("check the index against %s: %w", stream, unavailable(err))
+		}
+		if p.Seq > s.CachedInfo().State.LastSeq {
+			return false, nil
+		}
+		m, err := h.e.get(ctx, stream, p.Seq)
+		if err != nil {
+			return false, err
+		}
+		if m != nil && m.time.UnixNano() != p.Time {
+			return false, nil
+		}
+	}
+	return true, nil
+}
+
+func positionStream(pos string) string {
+	switch pos {
+	case posLog:
+		return streamLog
+	case posDelayed:
+		return streamDelayed
+	case posFailed:
+		return streamFailed
+	default:
+		return queueStream(pos[len("q."):])
+	}
+}
+
+// start follows what is there, catches up with it, and begins to serve.
+func (h *holder) start(ctx context.Context) error {
+	if err := h.follow(posDelayed, h.takeDelayed); err != nil {
+		return err
+	}
+	names := h.e.js.StreamNames(ctx, jetstream.WithStreamListSubject(prefix+".q.>"))
+	for n := range names.Name() {
+		if len(n) > len(streamQueue) {
+			if err := h.e.queue(ctx, untoken(n[len(streamQueue):])); err != nil {
+				return err
+			}
+		}
+	}
+	if err := names.Err(); err != nil {
+		return fmt.Errorf("list queues: %w", unavailable(err))
+	}
+	if err := h.noteOpened(ctx); err != nil {
+		return err
+	}
+	if err := h.barrierNow(ctx); err != nil {
+		return err
+	}
+	if err := h.recoverFailed(ctx); err != nil {
+		return err
+	}
+	if err := h.recover(ctx); err != nil {
+		return err
+	}
+	if err := h.serveRequests(); err != nil {
+		return err
+	}
+	h.e.wg.Go(h.janitor)
+	h.e.wg.Go(h.coordinate)
+	return nil
+}
+
+// noteOpened remembers where streams ended when this process, and with it the
+// server, started: what is older may have been under way before.
+func (h *holder) noteOpened(ctx context.Context) error {
+	h.mu.Lock()
+	streams := []string{streamDelayed}
+	for pos := range h.tails {
+		if hasPrefix(pos, "q.") {
+			streams = append(streams, positionStream(pos))
+		}
+	}
+	h.mu.Unlock()
+	for _, s := range streams {
+		last, err := h.e.last(ctx, s)
+		if err != nil {
+			return err
+		}
+		h.opened[s] = last
+	}
+	return nil
+}
+
+func (h *holder) stop() {
+	h.stopped.Do(func() {
+		h.mu.Lock()
+		tails := h.tails
+		h.tails = nil
+		h.cond.Broadcast()
+		h.mu.Unlock()
+		for _, t := range tails {
+			t.stop()
+		}
+		<-h.done
+		if err := h.ix.Close(); err != nil {
+			h.e.log.Warn("close the index", "error", err)
+		}
+	})
+}
+
+// follow starts to feed a stream's messages from where the index is.
+func (h *holder) follow(pos string, take func(pos string) func(*nats.Msg, uint64, int64)) error {
+	t, err := h.e.tail(positionSubject(pos), h.position(pos)+1, take(pos))
+	if err != nil {
+		return err
+	}
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if h.tails == nil {
+		t.stop()
+		return errClosed
+	}
+	h.tails[pos] = t
+	return nil
+}
+
+func (h *holder) followQueue(_ context.Context, name string) error {
+	pos := posQueue(name)
+	h.mu.Lock()
+	_, there := h.tails[pos]
+	h.mu.Unlock()
+	if there {
+		return nil
+	}
+	return h.follow(pos, h.takeQueue)
+}
+
+// takeQueue makes rows of queued runs.
+func (h *holder) takeQueue(pos string) func(*nats.Msg, uint64, int64) {
+	var dec engine.Decoder
+	return func(m *nats.Msg, seq uint64, nanos int64) {
+		c := &change{pos: pos, seq: seq, time: nanos}
+		parts := [][]byte{m.Data}
+		src := srcQueue
+		if mf, ok := parseManifest(m.Header); ok {
+			var err error
+			parts, err = h.e.staged(h.e.ctx, mf)
+			src = srcStage
+			if errors.Is(err, errIncomplete) { // expanded and gone, or never whole
+				parts, err = nil, nil
+			}
+			if err != nil {
+				h.e.log.Error("read a batch for the index", "error", err)
+			}
+		}
+		for _, p := range parts {
+			h.addRuns(c, &dec, p, src, seq)
+		}
+		h.feed(c)
+	}
+}
+
+func (h *holder) addRuns(c *change, dec *engine.Decoder, data []byte, src uint8, seq uint64) {
+	err := engine.Frames(data, func(body []byte, off int) error {
+		var r engine.Run
+		if err := dec.Run(body, &r); err != nil {
+			return err
+		}
+		c.rows = append(c.rows, runRow(&r, src, seq, off))
+		return nil
+	})
+	if err != nil {
+		h.e.log.Error("read an envelope for the index", "stream", c.pos, "seq", seq, "error", err)
+	}
+}
+
+// takeDelayed makes rows of scheduled and retrying runs, and of those whose time
+// has come.
+func (h *holder) takeDelayed(pos string) func(*nats.Msg, uint64, int64) {
+	var dec engine.Decoder
+	return func(m *nats.Msg, seq uint64, nanos int64) {
+		c := &change{pos: pos, seq: seq, time: nanos}
+		src := srcParked
+		switch {
+		case hasPrefix(m.Subject, prefix+".d.at."):
+			src = srcDelayed
+		case hasPrefix(m.Subject, prefix+".d.due."):
+			src = srcDue
+		}
+		h.addRuns(c, &dec, m.Data, src, seq)
+		h.feed(c)
+	}
+}
+
+func hasPrefix(s, p string) bool { return len(s) >= len(p) && s[:len(p)] == p }
+
+// Order of what is known of a run within one revision: the envelope waits, it is
+// due or queued, and then each start in doubt counts.
+func rank(rev uint32, step uint8) uint32 { return rev<<8 | uint32(step) }
+
+func runRow(r *engine.Run, src uint8, seq uint64, off int) index.Row {
+	state, step := engine.Queued, uint8(1)
+	if src == srcDelayed {
+		step = 0
+		if state = engine.Scheduled; r.Attempt > 0 || r.Failure != nil {
+			state = engine.Retrying
+		}
+	}
+	row := index.Row{
+		ID: index.ID(r.ID), State: uint8(state), Queue: r.Queue, Task: r.Task, Keep: r.Keep[0],
+		Rev: rank(r.Rev, step), Attempt: r.Attempt, Stream: src, Seq: seq, Off: uint32(off), //nolint:gosec // under a megabyte
+		Tags: rowTags(r.Tags), RetryOf: index.ID(r.RetryOf),
+	}
+	if src == srcDelayed {
+		row.At = r.At
+	}
+	if r.Failure != nil {
+		row.Note = note(r.Failure)
+	}
+	return row
+}
+
+func recordRow(r *engine.Record, seq uint64, off int) index.Row {
+	row := index.Row{
+		ID: index.ID(r.ID), State: uint8(r.State), Queue: r.Queue, Task: r.Task, Keep: r.Keep,
+		Rev: r.Rev, Attempt: r.Attempt, Start: r.Start, End: r.End,
+		Stream: srcLog, Seq: seq, Off: uint32(off), //nolint:gosec // under a megabyte
+		Src: r.Src, SrcSeq: r.SrcSeq, Tags: rowTags(r.Tags), RetryOf: index.ID(r.RetryOf),
+	}
+	switch {
+	case r.State == engine.Running: // a start in doubt: the envelope stays where it was
+		row.Stream, row.Seq, row.Off = r.Src, r.SrcSeq, uint32(r.CopySeq) //nolint:gosec // an offset
+	case r.CopySeq != 0:
+		row.Stream, row.Seq, row.Off = srcFailed, r.CopySeq, 0
+	}
+	if r.Failure != nil {
+		row.Note = note(r.Failure)
+	}
+	return row
+}
+
+func note(f *engine.Failure) string {
+	const most = 160
+	s := string(f.Code) + ": " + f.Message
+	if len(s) > most {
+		s = s[:most]
+	}
+	return s
+}
+
+func rowTags(tags []engine.Tag) []index.Tag {
+	if len(tags) == 0 {
+		return nil
+	}
+	out := make([]index.Tag, len(tags))
+	for i, t := range tags {
+		out[i] = index.Tag{Key: t.Key, Value: t.Value}
+	}
+	return out
+}
+
+// feed hands a change to the index's writer. It blocks while the writer is
+// behind.
+func (h *holder) feed(c *change) {
+	select {
+	case h.in <- c:
+		h.mu.Lock()
+		h.got[c.pos] = max(h.got[c.pos], c.seq)
+		h.mu.Unlock()
+	case <-h.e.ctx.Done():
+	}
+}
+
+// run writes the index.
+func (h *holder) run() {
+	defer close(h.done)
+	for {
+		select {
+		case c := <-h.in:
+			h.apply(h.gather(c))
+		case <-h.e.ctx.Done():
+			return
+		}
+	}
+}
+
+// gather takes changes until there are many, or time is up, or somebody waits
+// and there is no more.
+func (h *holder) gather(c *change) []*change {
+	batch, rows := []*change{c}, len(c.rows)
+	var timer *time.Timer
+	for rows < feedRows {
+		select {
+		case c := <-h.in:
+			batch, rows = append(batch, c), rows+len(c.rows)
+			continue
+		default:
+		}
+		if h.hurry.Load() > 0 {
+			break
+		}
+		if timer == nil {
+			timer = time.NewTimer(feedWait)
+			defer timer.Stop()
+		}
+		poll := time.NewTimer(feedWait / 10)
+		select {
+		case c := <-h.in:
+			batch, rows = append(batch, c), rows+len(c.rows)
+			poll.Stop()
+			continue
+		case <-poll.C:
+			continue
+		case <-timer.C:
+		case <-h.e.ctx.Done():
+		}
+		poll.Stop()
+		break
+	}
+	return batch
+}
+
+func (h *holder) apply(batch []*change) {
+	if h.e.cfg.Commit != nil && !onlyLog(batch) {
+		if err := h.e.cfg.Commit.Wait(h.e.ctx); err != nil { // nobody is shown what is not on disk
+			return
+		}
+	}
+	changes := make([]index.Change, len(batch))
+	for i, c := range batch {
+		changes[i] = index.Change{Pos: c.pos, Seq: c.seq, Time: c.time, Rows: c.rows}
+	}
+	for pause := 50 * time.Millisecond; ; pause = min(2*pause, 2*time.Second) {
+		_, err := h.ix.Apply(changes)
+		if err == nil {
+			break
+		}
+		h.e.log.Error("write to the index", "error", err)
+		if sleep(h.e.ctx, pause) != nil {
+			return
+		}
+	}
+	h.mu.Lock()
+	for _, c := range batch {
+		h.applied[c.pos] = max(h.applied[c.pos], c.seq)
+	}
+	h.cond.Broadcast()
+	h.mu.Unlock()
+}
+
+func onlyLog(batch []*change) bool {
+	for _, c := range batch {
+		if c.pos != posLog {
+			return false
+		}
+	}
+	return true
+}
+
+func (h *holder) position(pos string) uint64 {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return h.applied[pos]
+}
+
+// barrier waits until the index holds each stream up to the given sequence, or
+// has passed where it was if that message has been deleted since.
+func (h *holder) barrier(ctx context.Context, upto map[string]uint64) error {
+	h.hurry.Add(1)
+	defer h.hurry.Add(-1)
+	for pos, seq := range upto {
+		for !h.reached(ctx, pos, seq) {
+			if err := context.Cause(ctx); err != nil {
+				return &engine.Error{Code: engine.CodeUnavailable, Err: fmt.Errorf("the index lags behind %s: %w", pos, err)}
+			}
+			if h.e.ctx.Err() != nil {
+				return errClosed
+			}
+			if gone, err := h.deleted(ctx, pos, seq); err != nil {
+				return err
+			} else if gone {
+				break
+			}
+		}
+	}
+	return nil
+}
+
+// recheck is after how long a barrier looks whether what it waits for is gone.
+const recheck = 250 * time.Millisecond
+
+// reached waits a little for the index to reach seq.
+func (h *holder) reached(ctx context.Context, pos string, seq uint64) bool {
+	if h.position(pos) >= seq {
+		return true
+	}
+	ctx, cancel := context.WithTimeout(ctx, recheck)
+	defer cancel()
+	defer context.AfterFunc(ctx, h.wake)()
+	defer context.AfterFunc(h.e.ctx, h.wake)()
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	for h.applied[pos] < seq {
+		if ctx.Err() != nil || h.e.ctx.Err() != nil {
+			return false
+		}
+		h.cond.Wait()
+	}
+	return true
+}
+
+// deleted tells whether no message is left between where the index is and seq.
+func (h *holder) deleted(ctx context.Context, pos string, seq uint64) (bool, error) {
+	next, err := h.e.batchGet(ctx, positionStream(pos), positionSubject(pos), h.position(pos)+1, 1)
+	if err != nil {
+		return false, err
+	}
+	return len(next) == 0 || next[0].seq > seq, nil
+}
+
+func (h *holder) wake() {
+	h.mu.Lock()
+	h.cond.Broadcast()
+	h.mu.Unlock()
+}
+
+// ends are the positions that the index will have when it has read all that is
+// stored now in the log, the delayed runs, and the queues named (all if none).
+func (h *holder) ends(ctx context.Context, queues ...string) (map[string]uint64, error) {
+	h.mu.Lock()
+	var want []string
+	for pos := range h.tails {
+		want = append(want, pos)
+	}
+	h.mu.Unlock()
+	if len(queues) > 0 {
+		want = []string{posDelayed}
+		for _, q := range queues {
+			want = append(want, posQueue(q))
+		}
+	}
+	out := map[string]uint64{}
+	for _, pos := range append(want, posLog) {
+		seq, err := h.e.lastFollowed(ctx, pos)
+		if err != nil {
+			return nil, err
+		}
+		out[pos] = seq
+	}
+	return out, nil
+}
+
+// barrierNow waits until the index holds all that is stored now.
+func (h *holder) barrierNow(ctx context.Context, queues ...string) error {
+	to, err := h.ends(ctx, queues...)
+	if err != nil {
+		return err
+	}
+	return h.barrier(ctx, to)
+}
+
+// lag is how many messages the index has not applied yet.
+func (h *holder) lag(ctx context.Context) int64 {
+	ends, err := h.ends(ctx)
+	if err != nil {
+		return -1
+	}
+	n := int64(0)
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	for pos, seq := range ends {
+		n += int64(seq) - int64(min(seq, h.applied[pos])) //nolint:gosec // sequences are small
+	}
+	return n
+}
+
+// lastFollowed is the sequence of the newest message that a position's follower
+// will meet: the stream's end may hold a message that has been deleted since.
+func (e *Engine) lastFollowed(ctx context.Context, pos string) (uint64, error) {
+	m, err := e.getLast(ctx, positionStream(pos), positionSubject(pos))
+	if err != nil || m == nil {
+		return 0, err
+	}
+	return m.seq, nil
+}
+
+func positionSubject(pos string) string {
+	switch pos {
+	case posLog:
+		return subjectLog
+	case posDelayed:
+		return prefix + ".d.>"
+	case posFailed:
+		return subjectFailed
+	default:
+		return queueSubject(pos[len("q."):])
+	}
+}

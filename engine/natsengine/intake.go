@@ -1,0 +1,300 @@
+package natsengine
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"strconv"
+	"time"
+
+	"github.com/nats-io/nats.go"
+
+	"github.com/faena-dev/faena/engine"
+)
+
+// Pulls. A pull stays open until it is filled or expires. The client library's
+// own loop stalls under load, so demand is counted here.
+const (
+	pullExpires = 10 * time.Second
+	pullMost    = 512
+	// ahead is how much work a worker may hold beyond its free slots.
+	ahead = 20 * time.Millisecond
+	// aheadMost bounds it in runs.
+	aheadMost = 1024
+)
+
+// twiceWait is how long a newer message of a run waits for an older one that is
+// under way here.
+const twiceWait = 500 * time.Millisecond
+
+// intake takes a consumer's messages.
+type intake struct {
+	w        *worker
+	queue    string
+	src      uint8
+	stream   string
+	consumer string
+	inbox    string
+	sub      *nats.Subscription
+	dec      engine.Decoder
+
+	// Guarded by w.mu.
+	open    int       // messages asked for and not delivered yet
+	asked   time.Time // last pull
+	doubtTo uint64    // messages up to here may have been under way before
+	beganTo uint64    // and up to here they may have begun
+}
+
+// openIntake marks what is there already as in doubt, and subscribes.
+func (in *intake) openIntake(ctx context.Context) error {
+	if err := in.mark(ctx); err != nil {
+		return err
+	}
+	in.inbox = in.w.nc.NewInbox()
+	sub, err := in.w.nc.Subscribe(in.inbox, in.take)
+	if err != nil {
+		return fmt.Errorf("subscribe to queue %s: %w", in.queue, err)
+	}
+	in.sub = sub
+	if err := sub.SetPendingLimits(-1, -1); err != nil {
+		return fmt.Errorf("subscribe to queue %s: %w", in.queue, err)
+	}
+	return nil
+}
+
+// mark sets the bounds below which messages are in doubt: those older than the
+// server's last start may have been under way before it. Those up to the
+// consumer's last delivery by then, and some more because that is stored late,
+// may have begun. Where nobody knows when the server started, all that is there
+// now is in doubt.
+func (in *intake) mark(ctx context.Context) error {
+	e := in.w.e
+	last, err := e.last(ctx, in.stream)
+	if err != nil {
+		return err
+	}
+	began := uint64(0)
+	if a, err := e.call(ctx, opOpened, &request{Queue: in.stream}); err == nil {
+		last = min(last, a.Mark)
+		began = e.began(in.stream, in.consumer)
+	}
+	if began > 0 {
+		began = min(last, began+maxPending/4)
+	}
+	in.w.mu.Lock()
+	defer in.w.mu.Unlock()
+	in.open, in.doubtTo, in.beganTo = 0, last, began
+	return nil
+}
+
+func (in *intake) close() {
+	if in.sub != nil {
+		_ = in.sub.Unsubscribe() // what it still delivers comes again after its lease
+	}
+}
+
+// pump asks for as many messages as this worker can use now.
+func (w *worker) pump() {
+	type pull struct {
+		in *intake
+		n  int
+	}
+	var pulls []pull
+	now := time.Now()
+	w.mu.Lock()
+	if !w.stopping {
+		room := w.roomLocked()
+		main := 0
+		for _, in := range w.intakes {
+			if in.src == srcQueue {
+				main++
+			}
+		}
+		for _, in := range w.intakes {
+			if in.open > 0 && now.Sub(in.asked) > pullExpires+time.Second {
+				in.open = 0 // all have expired, and the server did not say so
+			}
+			share := room / max(main, 1)
+			if in.src != srcQueue {
+				share /= 8
+			}
+			if share < 1 && room > 0 {
+				share = 1
+			}
+			if share = min(share, pullMost); share > 0 && in.open*2 <= share-1 {
+				pulls = append(pulls, pull{in, share - in.open})
+				in.open, in.asked = share, now
+			}
+		}
+	}
+	w.mu.Unlock()
+	for _, p := range pulls {
+		if err := p.in.pull(p.n); err != nil {
+			w.logError("pull", err)
+		}
+	}
+}
+
+func (in *intake) pull(n int) error {
+	req, err := json.Marshal(struct {
+		Expires time.Duration `json:"expires"`
+		Batch   int           `json:"batch"`
+	}{pullExpires, n})
+	if err != nil {
+		return fmt.Errorf("pull from %s: %w", in.consumer, err)
+	}
+	if err := in.w.nc.PublishRequest("$JS.API.CONSUMER.MSG.NEXT."+in.stream+"."+in.consumer, in.inbox, req); err != nil {
+		return fmt.Errorf("pull from %s: %w", in.consumer, err)
+	}
+	return nil
+}
+
+// roomLocked is how many more runs this worker may hold.
+func (w *worker) roomLocked() int {
+	return w.o.Slots - w.busy - len(w.regain) + w.prefetchLocked() - w.ready.n - w.doubts.n
+}
+
+// prefetchLocked is how many runs the slots will finish within a moment.
+func (w *worker) prefetchLocked() int {
+	worst := 0.0
+	for _, p := range w.tasks {
+		if !p.known {
+			return 0
+		}
+		worst = max(worst, p.avg)
+	}
+	if len(w.tasks) == 0 {
+		return 0
+	}
+	return int(min(float64(w.o.Slots)*ahead.Seconds()/max(worst, 1e-6), aheadMost))
+}
+
+// take handles one delivered message.
+func (in *intake) take(m *nats.Msg) {
+	w := in.w
+	if w.e.dead.Load() {
+		return
+	}
+	r, ok := parseReply(m.Reply)
+	if !ok {
+		in.status(m)
+		return
+	}
+	now := time.Now()
+	key := unitKey{in, r.seq}
+	w.mu.Lock()
+	in.open = max(0, in.open-1)
+	if w.stopping {
+		w.mu.Unlock()
+		_ = w.nc.Publish(m.Reply, []byte("-NAK")) // comes again after its lease otherwise
+		return
+	}
+	if u := w.units[key]; u != nil { // under way here: its lease is renewed, it is not started twice
+		u.reply, u.renewed = m.Reply, now
+		w.mu.Unlock()
+		return
+	}
+	u := &unit{in: in, seq: r.seq, reply: m.Reply, delivered: r.delivered, renewed: now}
+	w.units[key] = u
+	doubt := r.delivered > 1 || r.seq <= in.doubtTo || in.src != srcQueue
+	again := r.delivered > 1 || r.seq <= in.beganTo
+	w.mu.Unlock()
+	if mf, ok := parseManifest(m.Header); ok {
+		u.left = 1
+		go w.expand(u, mf, r.delivered > 1 || r.seq <= in.doubtTo)
+		return
+	}
+	in.decode(u, m.Data, doubt, again)
+}
+
+// status handles a message about a pull instead of one from the stream.
+func (in *intake) status(m *nats.Msg) {
+	left, err := strconv.Atoi(m.Header.Get("Nats-Pending-Messages"))
+	in.w.mu.Lock()
+	if err != nil || m.Header.Get("Status") == "503" {
+		left = in.open
+	}
+	in.open = max(0, in.open-left)
+	in.w.mu.Unlock()
+}
+
+// decode makes items of a message's runs and sends each on its way.
+func (in *intake) decode(u *unit, data []byte, doubt, again bool) {
+	w := in.w
+	var items []*item
+	now := time.Now()
+	err := engine.Frames(data, func(body []byte, off int) error {
+		it := &item{w: w, u: u, off: off, arrived: now}
+		if err := in.dec.Run(body, &it.run); err != nil {
+			return err
+		}
+		it.redelivered = again
+		it.again = again || it.run.Doubt
+		it.doubt = doubt || it.again
+		items = append(items, it)
+		return nil
+	})
+	if err != nil {
+		// A newer version wrote it, or it is damaged: it stays for a worker that
+		// can read it.
+		w.logError("read message "+strconv.FormatUint(u.seq, 10)+" of "+in.stream, err)
+		w.mu.Lock()
+		delete(w.units, unitKey{in, u.seq})
+		w.mu.Unlock()
+		return
+	}
+	u.left = len(items)
+	if len(items) == 0 {
+		w.ackUnit(u)
+		return
+	}
+	w.claim(items)
+}
+
+// claim registers runs as under way here and sorts them.
+func (w *worker) claim(items []*item) {
+	var now, ask, park, twice, split []*item
+	w.mu.Lock()
+	chunk := len(items) > 1 // else it is a message of its own, or has waited
+	for _, it := range items {
+		if other := w.runs[it.run.ID]; other != nil {
+			if it.run.Rev > other.run.Rev { // the other may be found superseded by this one
+				time.AfterFunc(twiceWait, func() { w.claim([]*item{it}) })
+				continue
+			}
+			twice = append(twice, it)
+			continue
+		}
+		w.runs[it.run.ID] = it
+		p := w.tasks[taskKey{it.run.Queue, it.run.Task}]
+		switch {
+		case p == nil:
+			park = append(park, it)
+		case chunk && (it.again || !p.short(len(items))):
+			split = append(split, it)
+		case it.doubt:
+			ask = append(ask, it)
+		default:
+			now = append(now, it)
+		}
+	}
+	w.mu.Unlock()
+	for _, it := range twice { // another message for a run that is under way here
+		w.flush.void(it)
+	}
+	for _, it := range park {
+		w.flush.park(it)
+	}
+	for _, it := range split {
+		it.run.Doubt = it.run.Doubt || it.again
+		w.flush.requeue(it)
+	}
+	w.doubts.add(ask)
+	if len(now) > 0 {
+		w.push(now...)
+	}
+}
+
+// short tells whether n runs of a task may go as one: about what a worker may
+// hold ahead.
+func (p *pace) short(n int) bool { return p.known && p.avg*float64(n) <= ahead.Seconds() }

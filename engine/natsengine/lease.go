@@ -1,0 +1,412 @@
+package natsengine
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/nats-io/nats.go"
+
+	"github.com/faena-dev/faena/engine"
+)
+
+const (
+	// homeAfter is how long an attempt runs, and homeWaiting how long it waits
+	// for others, before the run leaves its queue: its message would pin all
+	// later ones, and many would need many renewals.
+	homeAfter   = time.Minute
+	homeWaiting = time.Second
+	// progressEvery and savedEvery throttle reports and checkpoints.
+	progressEvery = 250 * time.Millisecond
+	savedEvery    = time.Second
+	// overdue is how long after its timeout an attempt that does not return is
+	// taken for lost: its outcome is decided without it.
+	overdue = 10 * time.Second
+)
+
+// regainer is an attempt that waits for a slot to go on in.
+type regainer struct{ ok chan struct{} }
+
+// saver holds an attempt's newest checkpoint until it is stored.
+type saver struct {
+	data  []byte
+	dirty bool
+	last  time.Time
+	busy  bool
+}
+
+var errWaiting = &engine.Error{Code: engine.CodeLimit, Op: "wait for runs", Err: errors.New("too many runs wait for others on this node: raise the bound on waiting runs, or submit fewer at a time")}
+
+// Yield implements engine.Lease.
+func (it *item) Yield() error {
+	w := it.w
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if it.yielded || !it.running {
+		return nil
+	}
+	if w.waiting >= w.o.Waiting {
+		return errWaiting
+	}
+	it.yielded, it.waits = true, time.Now()
+	w.busy--
+	w.waiting++
+	go w.slot()
+	return nil
+}
+
+// Regain implements engine.Lease.
+func (it *item) Regain(ctx context.Context) error {
+	w := it.w
+	r := &regainer{make(chan struct{})}
+	w.mu.Lock()
+	if !it.yielded {
+		w.mu.Unlock()
+		return nil
+	}
+	w.regain = append(w.regain, r)
+	w.cond.Broadcast()
+	w.mu.Unlock()
+	select {
+	case <-r.ok:
+	case <-ctx.Done():
+		w.mu.Lock()
+		defer w.mu.Unlock()
+		if i := slices.Index(w.regain, r); i >= 0 { // it goes on without a slot, to end
+			w.regain = slices.Delete(w.regain, i, i+1)
+			return context.Cause(ctx)
+		}
+		it.regained()
+		return context.Cause(ctx)
+	}
+	w.mu.Lock()
+	it.regained()
+	w.mu.Unlock()
+	return nil
+}
+
+// regained: next has counted the slot as busy already.
+func (it *item) regained() {
+	it.yielded, it.waits = false, time.Time{}
+	it.w.waiting--
+}
+
+// Progress implements engine.Lease.
+func (it *item) Progress(p engine.Progress) {
+	it.w.mu.Lock()
+	it.progress, it.told = &p, false
+	it.w.mu.Unlock()
+}
+
+// Checkpoint implements engine.Lease.
+func (it *item) Checkpoint(v []byte) {
+	w := it.w
+	w.mu.Lock()
+	it.save.data, it.save.dirty, it.saved = v, true, true
+	now := !it.save.busy && time.Since(it.save.last) >= savedEvery
+	if now {
+		it.save.busy = true
+	}
+	w.mu.Unlock()
+	if now {
+		go it.store()
+	}
+}
+
+// store writes the newest checkpoint. One at a time runs for an attempt.
+func (it *item) store() {
+	w := it.w
+	for {
+		w.mu.Lock()
+		data := it.save.data
+		it.save.dirty, it.save.last = false, time.Now()
+		w.mu.Unlock()
+		err := w.e.saveCheckpoint(w.e.ctx, it.run.ID, data)
+		if err != nil && w.e.written(err) != nil {
+			w.logError("save a checkpoint", err)
+		}
+		w.mu.Lock()
+		if !it.save.dirty || !it.settled || w.e.ctx.Err() != nil {
+			it.save.busy = false
+			w.mu.Unlock()
+			return
+		}
+		w.mu.Unlock()
+	}
+}
+
+// saveCheckpoint writes one, apart if it is large: header and name then stand in
+// for it.
+func (e *Engine) saveCheckpoint(ctx context.Context, id engine.ID, data []byte) error {
+	h := nats.Header{}
+	if len(data) > maxInline {
+		v, err := e.objects.put(ctx, e.objectName(id, "saved"), data)
+		if err != nil {
+			return err
+		}
+		h.Set(headerApart, v.Name)
+		data = nil
+	}
+	g := e.pub.group()
+	if err := g.add(ctx, engine.WriteCheckpoint, subjectSaved+id.String(), h, data); err != nil {
+		return err
+	}
+	return g.wait(ctx)
+}
+
+// headerApart names the object that holds a large checkpoint.
+const headerApart = "Faena-Value"
+
+// Resume implements engine.Lease.
+func (it *item) Resume(ctx context.Context) ([]byte, error) {
+	w := it.w
+	w.mu.Lock()
+	it.saved = true
+	w.mu.Unlock()
+	m, err := w.e.getLast(ctx, streamSaved, subjectSaved+it.run.ID.String())
+	if err != nil || m == nil {
+		return nil, err
+	}
+	if name := m.header.Get(headerApart); name != "" {
+		return w.e.objects.get(ctx, name)
+	}
+	return m.data, nil
+}
+
+// tick renews leases, sends heartbeats, progress and checkpoints, and moves long
+// runs out of their queues.
+func (w *worker) tick() {
+	t := time.NewTicker(100 * time.Millisecond)
+	defer t.Stop()
+	var beat, progress time.Time
+	for {
+		select {
+		case <-w.ctx.Done():
+			return
+		case <-t.C:
+		}
+		now := time.Now()
+		w.renew(now)
+		if now.Sub(beat) >= renewEvery {
+			beat = now
+			w.beat(false)
+		}
+		if now.Sub(progress) >= progressEvery {
+			progress = now
+			w.tellProgress()
+		}
+		w.saveDirty(now)
+		w.moveHome(now)
+		w.surplus(now)
+		w.pump()
+	}
+}
+
+// renew prolongs the leases of messages under way, unless all their attempts
+// should have ended: a renewal must not keep dead work alive.
+func (w *worker) renew(now time.Time) {
+	var replies []string
+	var dead []*item
+	w.mu.Lock()
+	stuck := map[*unit]int{}
+	for _, it := range w.runs {
+		if it.running && !it.settled && it.run.Timeout > 0 && now.Sub(it.started) > it.run.Timeout+overdue {
+			it.settled = true
+			dead = append(dead, it)
+		}
+	}
+	for _, u := range w.units {
+		if stuck[u] < u.left && now.Sub(u.renewed) >= renewEvery {
+			u.renewed = now
+			replies = append(replies, u.reply)
+		}
+	}
+	w.mu.Unlock()
+	for _, r := range replies {
+		if err := w.nc.Publish(r, []byte("+WPI")); err != nil {
+			w.logError("renew a lease", err)
+		}
+	}
+	for _, it := range dead {
+		w.e.log.Error("an attempt did not end after its timeout; its slot stays taken until it does", "run", it.run.ID, "task", it.run.Task)
+		w.finish(it, engine.Outcome{Failure: &engine.Failure{
+			Code: engine.CodeTimeout, Message: fmt.Sprintf("%v; the handler ignored that for %v more", engine.ErrTimeout, overdue),
+		}})
+	}
+}
+
+// beat tells holders what this node has and does.
+func (w *worker) beat(end bool) {
+	b := beat{End: end, Node: engine.NodeInfo{ID: w.e.id, Name: w.o.Name, Version: w.o.Version, Since: w.e.since, Slots: w.o.Slots}}
+	w.mu.Lock()
+	b.Node.Busy, b.Node.Waiting = w.busy, w.waiting
+	for k := range w.tasks {
+		if !slices.Contains(b.Node.Queues, k.queue) {
+			b.Node.Queues = append(b.Node.Queues, k.queue)
+		}
+		b.Node.Tasks = append(b.Node.Tasks, k.task)
+	}
+	var runs []liveRun
+	for _, it := range w.runs {
+		if it.running && !it.settled {
+			it.told = true
+			runs = append(runs, it.live())
+		}
+	}
+	w.mu.Unlock()
+	slices.Sort(b.Node.Queues)
+	slices.Sort(b.Node.Tasks)
+	w.send(b, runs)
+}
+
+// live is the run as heartbeats tell it.
+func (it *item) live() liveRun {
+	return liveRun{ID: it.run.ID, Waiting: it.yielded, Attempt: int(it.run.Attempt) + 1, Started: it.started.UnixMilli(), Progress: it.progress}
+}
+
+func (w *worker) tellProgress() {
+	var runs []liveRun
+	w.mu.Lock()
+	for _, it := range w.runs {
+		if it.running && !it.settled && it.progress != nil && !it.told {
+			it.told = true
+			runs = append(runs, it.live())
+		}
+	}
+	w.mu.Unlock()
+	if len(runs) > 0 {
+		w.send(beat{Part: true, Node: engine.NodeInfo{ID: w.e.id, Name: w.o.Name}}, runs)
+	}
+}
+
+// send publishes a heartbeat, in parts that fit in a message.
+func (w *worker) send(b beat, runs []liveRun) {
+	const most = 1000
+	for {
+		b.Runs = runs[:min(len(runs), most)]
+		runs = runs[len(b.Runs):]
+		data, err := json.Marshal(b)
+		if err == nil {
+			err = w.nc.Publish(subjectBeat, data)
+		}
+		if err != nil {
+			w.logError("send a heartbeat", err)
+			return
+		}
+		if len(runs) == 0 {
+			return
+		}
+		b.Part = true
+	}
+}
+
+// saveDirty stores checkpoints that the throttle held back.
+func (w *worker) saveDirty(now time.Time) {
+	var items []*item
+	w.mu.Lock()
+	for _, it := range w.runs {
+		if it.save.dirty && !it.save.busy && now.Sub(it.save.last) >= savedEvery {
+			it.save.busy = true
+			items = append(items, it)
+		}
+	}
+	w.mu.Unlock()
+	for _, it := range items {
+		go it.store()
+	}
+}
+
+// moveHome writes long runs under a key of their own, and then acknowledges
+// their messages: from then on this node's heartbeat is their lease.
+func (w *worker) moveHome(now time.Time) {
+	var items []*item
+	w.mu.Lock()
+	for _, it := range w.runs {
+		long := it.running && now.Sub(it.started) > homeAfter || it.yielded && now.Sub(it.waits) > homeWaiting
+		if long && !it.settled && !it.homed && !it.homing && it.u != nil {
+			it.homing = true
+			items = append(items, it)
+		}
+	}
+	w.mu.Unlock()
+	if len(items) > 0 {
+		w.wg.Go(func() { w.writeHomes(items) })
+	}
+}
+
+func (w *worker) writeHomes(items []*item) {
+	e := w.e
+	g := w.pub.group()
+	var err error
+	for _, it := range items {
+		r := it.run
+		r.Rev++
+		if err = g.add(w.ctx, engine.WriteHome, subjectHome+r.ID.String(), nats.Header{headerNode: {e.id}}, engine.AppendRun(nil, &r)); err != nil {
+			break
+		}
+	}
+	if err == nil {
+		err = g.wait(w.ctx)
+	}
+	if err == nil {
+		err = e.commit(w.ctx)
+	}
+	if err != nil && e.written(err) != nil {
+		w.logError("move long runs out of their queues", err)
+	}
+	var acks []*unit
+	var gone []*item
+	w.mu.Lock()
+	for _, it := range items {
+		it.homing = false
+		if err != nil {
+			continue
+		}
+		if it.settled { // it ended meanwhile, and tidied up before this was written
+			gone = append(gone, it)
+			continue
+		}
+		it.homed = true
+		it.run.Rev++
+		if u := it.u; u != nil {
+			it.u = nil
+			if u.left--; u.left == 0 {
+				acks = append(acks, u)
+			}
+		}
+	}
+	w.mu.Unlock()
+	for _, u := range acks {
+		w.ackUnit(u)
+	}
+	for _, it := range gone {
+		if err := e.forget(w.ctx, streamHome, subjectHome+it.run.ID.String()); err != nil && e.written(err) != nil {
+			w.logError("drop a home entry", err)
+		}
+	}
+}
+
+// held is how long a run may stand ready here while no slot is free before it
+// goes back to where another worker can take it.
+const held = 100 * time.Millisecond
+
+// surplus hands back what came although all slots are taken: pulls stand open on
+// several queues, and a chunk may turn out slower than expected.
+func (w *worker) surplus(now time.Time) {
+	var back []*item
+	w.mu.Lock()
+	for w.ready.n > w.prefetchLocked() && w.busy >= w.o.Slots {
+		it := w.ready.buf[w.ready.head]
+		if now.Sub(it.arrived) < held<<min(it.run.Rev, 6) { // longer each time: it may have nowhere to go
+			break
+		}
+		back = append(back, w.ready.pop())
+	}
+	w.mu.Unlock()
+	for _, it := range back {
+		w.handBack(it)
+	}
+}

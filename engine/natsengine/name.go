@@ -1,0 +1,107 @@
+package natsengine
+
+import (
+	"strconv"
+	"strings"
+
+	"github.com/faena-dev/faena/engine"
+)
+
+// Names of streams and subjects. Streams: one per queue, and the six below.
+// Subjects never hold a run's id where runs are many.
+const (
+	prefix          = "faena"
+	streamQueue     = "FAENA_Q_" // and the queue's token
+	streamLog       = "FAENA_LOG"
+	streamDelayed   = "FAENA_DELAYED"
+	streamStage     = "FAENA_STAGE"
+	streamFailed    = "FAENA_FAILED"
+	streamCancelled = "FAENA_CANCELLED"
+	streamHome      = "FAENA_HOME"
+	streamSaved     = "FAENA_SAVED" // checkpoints
+	bucketObjects   = "FAENA_VALUES"
+
+	subjectLog       = prefix + ".log.0"
+	subjectStage     = prefix + ".stage." // batch
+	subjectFailed    = prefix + ".failed"
+	subjectCancelled = prefix + ".cancelled." // run
+	subjectHome      = prefix + ".home."      // run
+	subjectSaved     = prefix + ".saved."     // run
+
+	subjectHolder = prefix + ".holder." // requests to a process with an index
+	subjectMark   = prefix + ".mark"    // log sequence on disk, core message
+	subjectBeat   = prefix + ".beat"    // heartbeats of nodes, core messages
+	subjectWho    = prefix + ".who"     // asks workers what is under way
+)
+
+// Which stream a message stood in, as records and the index name it.
+const (
+	srcQueue uint8 = iota + 1
+	srcDue
+	srcParked
+	srcHome
+	srcLog
+	srcFailed
+	srcDelayed
+	srcStage
+)
+
+// token makes a name safe as one token of a subject or a part of a stream's
+// name: letters, digits, - and _ stay, other bytes become %XX.
+func token(name string) string {
+	plain := true
+	for i := range len(name) {
+		if !safe(name[i]) {
+			plain = false
+		}
+	}
+	if plain {
+		return name
+	}
+	var b strings.Builder
+	for i := range len(name) {
+		if c := name[i]; safe(c) {
+			b.WriteByte(c)
+		} else {
+			b.WriteByte('%')
+			b.WriteString(strings.ToUpper(strconv.FormatUint(uint64(c)+0x100, 16)[1:]))
+		}
+	}
+	return b.String()
+}
+
+func untoken(t string) string {
+	var b strings.Builder
+	for i := 0; i < len(t); i++ {
+		if t[i] == '%' && i+2 < len(t) {
+			if v, err := strconv.ParseUint(t[i+1:i+3], 16, 8); err == nil {
+				b.WriteByte(byte(v))
+				i += 2
+				continue
+			}
+		}
+		b.WriteByte(t[i])
+	}
+	return b.String()
+}
+
+func safe(c byte) bool {
+	return c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z' || c >= '0' && c <= '9' || c == '-' || c == '_'
+}
+
+func queueStream(queue string) string  { return streamQueue + token(queue) }
+func queueSubject(queue string) string { return prefix + ".q." + token(queue) + ".1" }
+func dueSubject(queue string) string   { return prefix + ".d.due." + token(queue) }
+
+func parkSubject(queue, task string) string {
+	return prefix + ".d.park." + token(queue) + "." + token(task)
+}
+
+func delayedSubject(queue string, id engine.ID, rev uint32) string {
+	return prefix + ".d.at." + token(queue) + "." + id.String() + "." + strconv.FormatUint(uint64(rev), 10)
+}
+
+// Durable consumers.
+func queueConsumer() string              { return "work" }
+func dueConsumer(queue string) string    { return "due_" + token(queue) }
+func parkConsumer(q, task string) string { return "park_" + token(q) + "_" + token(task) }

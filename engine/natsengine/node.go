@@ -1,0 +1,297 @@
+package natsengine
+
+import (
+	"bytes"
+	"cmp"
+	"context"
+	"encoding/json"
+	"fmt"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/nats-io/nats.go"
+
+	"github.com/faena-dev/faena/engine"
+)
+
+// deadAfter is how long a node may be silent. It is longer than a pause of 3 s
+// right before a heartbeat is due.
+const deadAfter = 4200 * time.Millisecond
+
+// beat is a node's heartbeat.
+type beat struct {
+	Node engine.NodeInfo `json:"node"`
+	Runs []liveRun       `json:"runs,omitempty"`
+	Part bool            `json:"part,omitempty"` // more runs of the same beat, or progress in between
+	End  bool            `json:"end,omitempty"`  // the node stops now
+}
+
+// liveRun is a run under way on a node.
+type liveRun struct {
+	ID       engine.ID        `json:"id"`
+	Waiting  bool             `json:"waiting,omitempty"`
+	Attempt  int              `json:"attempt"`
+	Started  int64            `json:"started"` // unix ms
+	Progress *engine.Progress `json:"progress,omitempty"`
+	node     string
+}
+
+// nodes is what a holder knows of live nodes, by its own clock.
+type nodes struct {
+	mu   sync.Mutex
+	m    map[string]*nodeState
+	runs map[engine.ID]liveRun
+}
+
+type nodeState struct {
+	info engine.NodeInfo
+	seen time.Time
+	runs map[engine.ID]bool
+}
+
+func (n *nodes) init() {
+	n.m, n.runs = map[string]*nodeState{}, map[engine.ID]liveRun{}
+}
+
+// take records a heartbeat.
+func (n *nodes) take(b *beat) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	s := n.m[b.Node.ID]
+	if b.End {
+		if s != nil {
+			n.forget(b.Node.ID, s)
+		}
+		return
+	}
+	if s == nil {
+		s = &nodeState{runs: map[engine.ID]bool{}}
+		n.m[b.Node.ID] = s
+	}
+	s.seen = time.Now()
+	if !b.Part {
+		s.info = b.Node
+		for id := range s.runs {
+			delete(n.runs, id)
+		}
+		clear(s.runs)
+	}
+	for _, r := range b.Runs {
+		r.node = b.Node.Name
+		s.runs[r.ID] = true
+		n.runs[r.ID] = r
+	}
+}
+
+func (n *nodes) forget(id string, s *nodeState) {
+	for r := range s.runs {
+		delete(n.runs, r)
+	}
+	delete(n.m, id)
+}
+
+// reap forgets silent nodes.
+func (n *nodes) reap() {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	for id, s := range n.m {
+		if time.Since(s.seen) > deadAfter {
+			n.forget(id, s)
+		}
+	}
+}
+
+func (n *nodes) alive(id string) bool {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	return n.m[id] != nil
+}
+
+func (n *nodes) infos() []engine.NodeInfo {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	out := make([]engine.NodeInfo, 0, len(n.m))
+	for _, s := range n.m {
+		out = append(out, s.info)
+	}
+	slices.SortFunc(out, func(a, b engine.NodeInfo) int { return cmp.Or(cmp.Compare(a.Name, b.Name), cmp.Compare(a.ID, b.ID)) })
+	return out
+}
+
+// underWay lists the live runs; live their ids, newest first.
+func (n *nodes) underWay() []liveRun {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	out := make([]liveRun, 0, len(n.runs))
+	for _, r := range n.runs {
+		out = append(out, r)
+	}
+	return out
+}
+
+func (n *nodes) live() []engine.ID {
+	var ids []engine.ID
+	for _, r := range n.underWay() {
+		ids = append(ids, r.ID)
+	}
+	slices.SortFunc(ids, func(a, b engine.ID) int { return bytes.Compare(b[:], a[:]) })
+	return ids
+}
+
+// overlay adds to a run's info what its node reports.
+func (n *nodes) overlay(i *engine.Info) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	r, ok := n.runs[i.ID]
+	if !ok {
+		if i.State == engine.Running { // begun in doubt, and its node is silent
+			i.State = engine.Queued
+		}
+		return
+	}
+	i.State = engine.Running
+	if r.Waiting {
+		i.State = engine.Waiting
+	}
+	i.Attempt, i.Started, i.Node, i.Progress = r.Attempt, msTime(r.Started), r.node, r.Progress
+}
+
+// home is a long run that has left its queue: its node's heartbeat is its lease.
+type home struct {
+	node string
+	seq  uint64
+}
+
+type homes struct {
+	mu sync.Mutex
+	m  map[engine.ID]*home
+}
+
+// headerNode names the node in a home entry.
+const headerNode = "Faena-Node"
+
+// coordinate listens to heartbeats and takes over from nodes that fell silent.
+func (h *holder) coordinate() {
+	e := h.e
+	sub, err := e.nc.Subscribe(subjectBeat, func(m *nats.Msg) {
+		var b beat
+		if json.Unmarshal(m.Data, &b) == nil {
+			h.nodes.take(&b)
+		}
+	})
+	if err != nil {
+		e.fatal(fmt.Errorf("listen to heartbeats: %w", err))
+		return
+	}
+	defer sub.Unsubscribe() //nolint:errcheck // the connection closes with it
+	t, err := e.tail(subjectHome+"*", 1, func(m *nats.Msg, seq uint64, _ int64) {
+		if id, err := engine.ParseID(m.Subject[len(subjectHome):]); err == nil {
+			h.homes.mu.Lock()
+			h.homes.m[id] = &home{node: m.Header.Get(headerNode), seq: seq}
+			h.homes.mu.Unlock()
+		}
+	})
+	if err != nil {
+		e.fatal(err)
+		return
+	}
+	defer t.stop()
+	tick := time.NewTicker(100 * time.Millisecond)
+	defer tick.Stop()
+	for {
+		select {
+		case <-e.ctx.Done():
+			return
+		case <-tick.C:
+		}
+		h.nodes.reap()
+		if h.cfg.Alone || time.Since(e.since) > deadAfter {
+			h.takeOver()
+		}
+	}
+}
+
+// takeOver publishes again what silent nodes had under way.
+func (h *holder) takeOver() {
+	type orphan struct {
+		id engine.ID
+		*home
+	}
+	var orphans []orphan
+	h.homes.mu.Lock()
+	for id, o := range h.homes.m {
+		if o.node != h.e.id && !h.nodes.alive(o.node) {
+			orphans = append(orphans, orphan{id, o})
+		}
+	}
+	h.homes.mu.Unlock()
+	for _, o := range orphans {
+		ctx, cancel := context.WithTimeout(h.e.ctx, requestTimeout)
+		err := h.adopt(ctx, o.id, o.home)
+		cancel()
+		if err != nil {
+			if h.e.ctx.Err() == nil {
+				h.e.log.Error("take over from a dead node", "run", o.id, "error", err)
+			}
+			return
+		}
+	}
+}
+
+// adopt moves one run back into its queue. The order of writes: the queue, the
+// commit, then the home entry goes; a crash in between moves it twice, and the
+// second is found superseded or finished.
+func (h *holder) adopt(ctx context.Context, id engine.ID, o *home) error {
+	m, err := h.e.getLast(ctx, streamHome, subjectHome+id.String())
+	if err != nil {
+		return err
+	}
+	if m == nil || m.header.Get(headerNode) != o.node {
+		h.homes.drop(id, o)
+		return nil
+	}
+	body, err := engine.FrameAt(m.data, 1)
+	if err != nil {
+		return fmt.Errorf("read the home entry of %s: %w", id, err)
+	}
+	var d engine.Decoder
+	var r engine.Run
+	if err := d.Run(body, &r); err != nil {
+		return fmt.Errorf("read the home entry of %s: %w", id, err)
+	}
+	r.Rev++
+	r.Doubt = true
+	r.Deaths++
+	if err := h.e.requeue(ctx, []engine.Run{r}); err != nil {
+		return err
+	}
+	h.e.log.Warn("a node fell silent: its run starts again", "run", id, "task", r.Task, "node", o.node, "deaths", r.Deaths)
+	if err := h.e.forget(ctx, streamHome, subjectHome+id.String()); err != nil {
+		return h.e.written(err)
+	}
+	h.homes.drop(id, o)
+	return nil
+}
+
+func (h *homes) drop(id engine.ID, o *home) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if h.m[id] == o {
+		delete(h.m, id)
+	}
+}
+
+// requeue publishes runs into their queues again and commits.
+func (e *Engine) requeue(ctx context.Context, runs []engine.Run) error {
+	g := e.pub.group()
+	for i := range runs {
+		if err := g.add(ctx, engine.WriteEnvelope, queueSubject(runs[i].Queue), nil, engine.AppendRun(nil, &runs[i])); err != nil {
+			return e.written(err)
+		}
+	}
+	if err := g.wait(ctx); err != nil {
+		return e.written(err)
+	}
+	return e.written(e.commit(ctx))
+}

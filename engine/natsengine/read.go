@@ -1,0 +1,577 @@
+package natsengine
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/nats-io/nats.go/jetstream"
+
+	"github.com/faena-dev/faena/engine"
+	"github.com/faena-dev/faena/internal/index"
+)
+
+// Get implements engine.Engine.
+func (e *Engine) Get(ctx context.Context, id engine.ID) (*engine.Info, error) {
+	a, err := e.call(ctx, opGet, &request{After: e.wrote.all(), IDs: []engine.ID{id}})
+	if err != nil {
+		return nil, err
+	}
+	return a.Info, nil
+}
+
+// Find implements engine.Engine.
+func (e *Engine) Find(ctx context.Context, ids []engine.ID) ([]engine.Info, error) {
+	a, err := e.call(ctx, opFind, &request{After: e.wrote.all(), IDs: ids})
+	if err != nil {
+		return nil, err
+	}
+	return a.Infos, nil
+}
+
+// List implements engine.Engine.
+func (e *Engine) List(ctx context.Context, q engine.Query) (*engine.Page, error) {
+	a, err := e.call(ctx, opList, &request{After: e.wrote.all(), Query: q})
+	if err != nil {
+		return nil, err
+	}
+	return a.Page, nil
+}
+
+// Counts implements engine.Engine.
+func (e *Engine) Counts(ctx context.Context) ([]engine.Count, error) {
+	a, err := e.call(ctx, opCounts, &request{After: e.wrote.all()})
+	if err != nil {
+		return nil, err
+	}
+	return a.Counts, nil
+}
+
+// Queues implements engine.Engine.
+func (e *Engine) Queues(ctx context.Context) ([]engine.QueueInfo, error) {
+	a, err := e.call(ctx, opQueues, &request{After: e.wrote.all()})
+	if err != nil {
+		return nil, err
+	}
+	return a.Queues, nil
+}
+
+// Nodes implements engine.Engine.
+func (e *Engine) Nodes(ctx context.Context) ([]engine.NodeInfo, error) {
+	a, err := e.call(ctx, opNodes, &request{})
+	if err != nil {
+		return nil, err
+	}
+	return a.Nodes, nil
+}
+
+// Status implements engine.Engine.
+func (e *Engine) Status(ctx context.Context) (*engine.Status, error) {
+	a, err := e.call(ctx, opStatus, &request{})
+	if err != nil {
+		return nil, err
+	}
+	return a.Status, nil
+}
+
+// Attach implements engine.Engine. It registers before it asks, holds what it
+// sees meanwhile, and lets the index's answer win: that record stands before in
+// the log.
+func (e *Engine) Attach(ctx context.Context, id engine.ID, fn func(*engine.Record)) (stop func(), err error) {
+	if err := e.ready("attach"); err != nil {
+		return nil, err
+	}
+	stop = e.watches.add(id, fn, true)
+	a, err := e.call(ctx, opRecord, &request{After: e.wrote.all(), IDs: []engine.ID{id}})
+	if err != nil {
+		stop()
+		e.watches.release(id, nil)
+		return nil, err
+	}
+	if len(a.Record) == 0 {
+		e.watches.release(id, nil)
+		return stop, nil
+	}
+	r, err := readRecord(a.Record, 1)
+	if err != nil {
+		stop()
+		e.watches.release(id, nil)
+		return nil, &engine.Error{Code: engine.CodeInternal, Op: "attach", Err: err}
+	}
+	e.watches.release(id, r)
+	return stop, nil
+}
+
+// Output implements engine.Engine.
+func (e *Engine) Output(ctx context.Context, r *engine.Record) ([]byte, error) {
+	return e.objects.value(ctx, r.Output)
+}
+
+func readRecord(msg []byte, off int) (*engine.Record, error) {
+	body, err := engine.FrameAt(msg, off)
+	if err != nil {
+		return nil, err
+	}
+	var d engine.Decoder
+	var r engine.Record
+	return &r, d.Record(body, &r)
+}
+
+func notFound(id engine.ID) error {
+	return &engine.Error{Code: engine.CodeNotFound, Err: fmt.Errorf("no run %s: it was never submitted here, or its retention has passed", id)}
+}
+
+// row finds one run; what the index does not know it looks for again once it has
+// caught up with all that is stored now.
+func (h *holder) row(ctx context.Context, id engine.ID) (*index.Row, error) {
+	for last := false; ; last = true {
+		rows, err := h.ix.Find([]index.ID{index.ID(id)})
+		if err != nil {
+			return nil, fmt.Errorf("ask the index: %w", err)
+		}
+		if len(rows) > 0 {
+			return &rows[0], nil
+		}
+		if last {
+			return nil, notFound(id)
+		}
+		if err := h.barrierNow(ctx); err != nil {
+			return nil, err
+		}
+	}
+}
+
+// record is the message of a run's terminal record, empty if it has not ended by
+// the log's end as of now.
+func (h *holder) record(ctx context.Context, ids []engine.ID) ([]byte, error) {
+	if len(ids) != 1 {
+		return nil, errors.New("want one id")
+	}
+	seq, err := h.e.lastFollowed(ctx, posLog)
+	if err != nil {
+		return nil, err
+	}
+	if err := h.barrier(ctx, map[string]uint64{posLog: seq}); err != nil {
+		return nil, err
+	}
+	row, err := h.row(ctx, ids[0])
+	if err != nil || !engine.State(row.State).Terminal() {
+		return nil, err
+	}
+	_, r, err := h.stored(ctx, row)
+	if err != nil {
+		return nil, err
+	}
+	if r == nil {
+		return nil, notFound(ids[0])
+	}
+	return engine.AppendRecord(nil, r), nil
+}
+
+// stored reads a run's envelope and record, as far as they are still there.
+func (h *holder) stored(ctx context.Context, row *index.Row) (*engine.Run, *engine.Record, error) {
+	switch row.Stream {
+	case srcLog:
+		m, err := h.e.get(ctx, streamLog, row.Seq)
+		if err != nil || m == nil {
+			return nil, nil, err
+		}
+		r, err := readRecord(m.data, int(row.Off))
+		return nil, r, err
+	case srcFailed:
+		m, err := h.e.get(ctx, streamFailed, row.Seq)
+		if err != nil || m == nil {
+			return nil, nil, err
+		}
+		return readCopy(m.data)
+	case srcStage:
+		m, err := h.e.get(ctx, queueStream(row.Queue), row.Seq)
+		if err != nil || m == nil {
+			return nil, nil, err
+		}
+		return h.stagedRun(ctx, m, engine.ID(row.ID))
+	}
+	stream := streamDelayed
+	if row.Stream == srcQueue {
+		stream = queueStream(row.Queue)
+	}
+	m, err := h.e.get(ctx, stream, row.Seq)
+	if err != nil || m == nil {
+		return nil, nil, err
+	}
+	body, err := engine.FrameAt(m.data, int(row.Off))
+	if err != nil {
+		return nil, nil, err
+	}
+	var d engine.Decoder
+	var r engine.Run
+	return &r, nil, d.Run(body, &r)
+}
+
+// stagedRun looks through a batch that has not been expanded for one run.
+func (h *holder) stagedRun(ctx context.Context, m *fetched, id engine.ID) (*engine.Run, *engine.Record, error) {
+	mf, ok := parseManifest(m.header)
+	if !ok {
+		return nil, nil, nil
+	}
+	parts, err := h.e.staged(ctx, mf)
+	if errors.Is(err, errIncomplete) {
+		return nil, nil, nil
+	}
+	if err != nil {
+		return nil, nil, err
+	}
+	var d engine.Decoder
+	var found *engine.Run
+	for _, p := range parts {
+		if err := engine.Frames(p, func(body []byte, _ int) error {
+			if found != nil || !bytes.HasPrefix(body, id[:]) {
+				return nil
+			}
+			found = new(engine.Run)
+			return d.Run(body, found)
+		}); err != nil {
+			return nil, nil, err
+		}
+	}
+	return found, nil, nil
+}
+
+// readCopy reads a message of the stream of failed runs: envelope and record.
+func readCopy(msg []byte) (*engine.Run, *engine.Record, error) {
+	var d engine.Decoder
+	run, rec, n := new(engine.Run), new(engine.Record), 0
+	err := engine.Frames(msg, func(body []byte, _ int) error {
+		n++
+		if n == 1 {
+			return d.Run(body, run)
+		}
+		return d.Record(body, rec)
+	})
+	if err == nil && n != 2 {
+		err = fmt.Errorf("read the copy of a run: %d frames, want 2", n)
+	}
+	if run.Task == "" { // the envelope was gone when the copy was made
+		run = nil
+	}
+	return run, rec, err
+}
+
+func (h *holder) get(ctx context.Context, ids []engine.ID) (*engine.Info, error) {
+	if len(ids) != 1 {
+		return nil, errors.New("want one id")
+	}
+	row, err := h.row(ctx, ids[0])
+	if err != nil {
+		return nil, err
+	}
+	info := h.info(row)
+	run, rec, err := h.stored(ctx, row)
+	if err != nil {
+		return nil, err
+	}
+	if run != nil {
+		fillRun(info, run)
+	}
+	if rec != nil {
+		fillRecord(info, rec)
+	}
+	if info.State == engine.Queued || info.State == engine.Scheduled {
+		info.Waits = h.waits(ctx, info)
+	}
+	return info, nil
+}
+
+func fillRun(info *engine.Info, r *engine.Run) {
+	info.Attempts = int(max(r.Retry.Attempts, 1))
+	info.Deadline = msTime(r.Deadline)
+	if !r.Input.Apart && json.Valid(r.Input.Data) {
+		info.Input = bytes.Clone(r.Input.Data)
+	}
+	if r.Failure != nil {
+		info.Error = r.Failure
+	}
+	if !r.Parent.IsZero() {
+		info.Parent = r.Parent.String()
+	}
+	info.Deaths = max(info.Deaths, int(r.Deaths))
+}
+
+func fillRecord(info *engine.Info, r *engine.Record) {
+	if r.Output.Apart {
+		info.OutputSize = r.Output.Size
+	} else if json.Valid(r.Output.Data) {
+		info.Output = bytes.Clone(r.Output.Data)
+	}
+	if r.Failure != nil {
+		info.Error = r.Failure
+	}
+	if !r.Parent.IsZero() {
+		info.Parent = r.Parent.String()
+	}
+	info.Deaths = int(r.Deaths)
+}
+
+func msTime(ms int64) *time.Time {
+	if ms == 0 {
+		return nil
+	}
+	t := time.UnixMilli(ms)
+	return &t
+}
+
+// info is what the index and the heartbeats tell of a run.
+func (h *holder) info(row *index.Row) *engine.Info {
+	i := &engine.Info{
+		ID: engine.ID(row.ID), State: engine.State(row.State), Queue: row.Queue, Task: row.Task, Attempt: int(row.Attempt),
+		Created: engine.ID(row.ID).Time(), At: msTime(row.At), Started: msTime(row.Start), Ended: msTime(row.End),
+	}
+	if row.RetriedBy != (index.ID{}) {
+		i.RetriedBy = engine.ID(row.RetriedBy).String()
+	}
+	if len(row.Tags) > 0 {
+		i.Tags = make(map[string]string, len(row.Tags))
+		for _, t := range row.Tags {
+			i.Tags[t.Key] = t.Value
+		}
+	}
+	if row.Note != "" {
+		code, text, _ := strings.Cut(row.Note, ": ")
+		i.Error = &engine.Failure{Code: engine.Code(code), Message: text}
+	}
+	if !i.State.Terminal() {
+		i.Deaths = int(max(row.Rev&0xff, 1) - 1)
+		h.nodes.overlay(i)
+	}
+	return i
+}
+
+func (h *holder) find(ctx context.Context, ids []engine.ID) ([]engine.Info, error) {
+	want := make([]index.ID, len(ids))
+	for i, id := range ids {
+		want[i] = index.ID(id)
+	}
+	rows, err := h.ix.Find(want)
+	if err == nil && len(rows) < len(ids) {
+		if err = h.barrierNow(ctx); err == nil {
+			rows, err = h.ix.Find(want)
+		}
+	}
+	if err != nil {
+		return nil, fmt.Errorf("ask the index: %w", err)
+	}
+	out := make([]engine.Info, len(rows))
+	for i := range rows {
+		out[i] = *h.info(&rows[i])
+	}
+	return out, nil
+}
+
+func (h *holder) list(_ context.Context, q engine.Query) (*engine.Page, error) {
+	if q.Limit < 0 || q.Limit > 500 {
+		return nil, &engine.Error{Code: engine.CodeInvalid, Op: "list", Err: fmt.Errorf("a limit of %d: want 1 to 500", q.Limit)}
+	}
+	live := slices.Contains(q.States, engine.Running) || slices.Contains(q.States, engine.Waiting)
+	if live && !slices.Contains(q.States, engine.Queued) {
+		return h.listLive(q)
+	}
+	iq := index.Query{Queue: q.Queue, Task: q.Task, From: q.From, To: q.To, Limit: q.Limit, Cursor: q.Cursor, Retried: q.Retried}
+	if iq.Limit == 0 {
+		iq.Limit = 50
+	}
+	for _, s := range q.States {
+		iq.States = append(iq.States, uint8(s))
+	}
+	for _, t := range q.Tags {
+		iq.Tags = append(iq.Tags, index.Tag{Key: t.Key, Value: t.Value})
+	}
+	rows, next, err := h.ix.List(iq)
+	if err != nil {
+		return nil, &engine.Error{Code: engine.CodeInvalid, Op: "list", Err: err}
+	}
+	p := &engine.Page{Runs: make([]engine.Info, 0, len(rows)), Next: next}
+	for i := range rows {
+		info := h.info(&rows[i])
+		if len(q.States) > 0 && !slices.Contains(q.States, info.State) {
+			continue // it began meanwhile
+		}
+		p.Runs = append(p.Runs, *info)
+	}
+	return p, nil
+}
+
+// listLive lists what nodes report as under way: it is in no stream.
+func (h *holder) listLive(q engine.Query) (*engine.Page, error) {
+	ids := h.nodes.live()
+	before := engine.ID{}
+	if q.Cursor != "" {
+		var err error
+		if before, err = engine.ParseID(q.Cursor); err != nil {
+			return nil, err
+		}
+	}
+	limit := q.Limit
+	if limit == 0 {
+		limit = 50
+	}
+	p := &engine.Page{Runs: []engine.Info{}}
+	for _, id := range ids {
+		if q.Cursor != "" && bytes.Compare(id[:], before[:]) >= 0 {
+			continue
+		}
+		rows, err := h.ix.Find([]index.ID{index.ID(id)})
+		if err != nil {
+			return nil, fmt.Errorf("ask the index: %w", err)
+		}
+		if len(rows) == 0 {
+			continue
+		}
+		if info := h.info(&rows[0]); matchesQuery(info, &q) {
+			if len(p.Runs) == limit {
+				p.Next = p.Runs[limit-1].ID.String()
+				break
+			}
+			p.Runs = append(p.Runs, *info)
+		}
+	}
+	return p, nil
+}
+
+func matchesQuery(i *engine.Info, q *engine.Query) bool {
+	for _, t := range q.Tags {
+		if v, ok := i.Tags[t.Key]; !ok || v != t.Value {
+			return false
+		}
+	}
+	return slices.Contains(q.States, i.State) && (q.Queue == "" || q.Queue == i.Queue) && (q.Task == "" || q.Task == i.Task) &&
+		(q.From.IsZero() || !i.Created.Before(q.From)) && (q.To.IsZero() || i.Created.Before(q.To))
+}
+
+// counts are the index's, with what nodes report as under way moved from queued.
+func (h *holder) counts() ([]engine.Count, error) {
+	sum := map[engine.Count]int64{}
+	for _, c := range h.ix.Counts() {
+		sum[engine.Count{Queue: c.Queue, Task: c.Task, State: engine.State(c.State)}] += c.N
+	}
+	for _, l := range h.nodes.underWay() {
+		rows, err := h.ix.Find([]index.ID{index.ID(l.ID)})
+		if err != nil {
+			return nil, fmt.Errorf("ask the index: %w", err)
+		}
+		if len(rows) == 0 || engine.State(rows[0].State).Terminal() {
+			continue
+		}
+		k := engine.Count{Queue: rows[0].Queue, Task: rows[0].Task, State: engine.State(rows[0].State)}
+		sum[k]--
+		k.State = engine.Running
+		if l.Waiting {
+			k.State = engine.Waiting
+		}
+		sum[k]++
+	}
+	out := make([]engine.Count, 0, len(sum))
+	for k, n := range sum {
+		if k.N = n; n > 0 {
+			out = append(out, k)
+		}
+	}
+	slices.SortFunc(out, func(a, b engine.Count) int {
+		return strings.Compare(a.Queue+"\x00"+a.Task+"\x00"+strconv.Itoa(int(a.State)), b.Queue+"\x00"+b.Task+"\x00"+strconv.Itoa(int(b.State)))
+	})
+	return out, nil
+}
+
+func (h *holder) queues(ctx context.Context) ([]engine.QueueInfo, error) {
+	counts, err := h.counts()
+	if err != nil {
+		return nil, err
+	}
+	byName := map[string]*engine.QueueInfo{}
+	h.mu.Lock()
+	for pos := range h.tails {
+		if q, ok := strings.CutPrefix(pos, "q."); ok {
+			byName[q] = &engine.QueueInfo{Name: q, Counts: map[string]int64{}}
+		}
+	}
+	h.mu.Unlock()
+	for _, c := range counts {
+		if q := byName[c.Queue]; q != nil {
+			q.Counts[c.State.String()] += c.N
+		}
+	}
+	out := make([]engine.QueueInfo, 0, len(byName))
+	for _, name := range slices.Sorted(maps.Keys(byName)) {
+		q := byName[name]
+		if q.Paused, err = h.e.paused(ctx, name); err != nil {
+			return nil, err
+		}
+		for _, n := range h.nodes.infos() {
+			if slices.Contains(n.Queues, name) {
+				q.Workers++
+			}
+		}
+		out = append(out, *q)
+	}
+	return out, nil
+}
+
+// waits says why a run does not run yet.
+func (h *holder) waits(ctx context.Context, i *engine.Info) string {
+	if i.State == engine.Scheduled && i.At != nil {
+		return "its time is " + i.At.UTC().Format(time.RFC3339)
+	}
+	if p, err := h.e.paused(ctx, i.Queue); err == nil && p {
+		return "queue " + i.Queue + " is paused"
+	}
+	queue := false
+	for _, n := range h.nodes.infos() {
+		queue = queue || slices.Contains(n.Queues, i.Queue)
+		if slices.Contains(n.Tasks, i.Task) && slices.Contains(n.Queues, i.Queue) {
+			return "all slots are taken"
+		}
+	}
+	if queue {
+		return "no live worker knows task " + i.Task
+	}
+	return "no live worker takes from queue " + i.Queue
+}
+
+func (h *holder) status(ctx context.Context, op string) *engine.Status {
+	s := h.e.cfg.Status
+	s.Server = h.e.nc.ConnectedServerVersion()
+	s.Node, s.Started = h.e.id, h.e.since
+	s.Accepting = h.e.accepting() == nil
+	if op == opStatus {
+		s.IndexLag = h.lag(ctx)
+	}
+	return &s
+}
+
+// paused tells whether a queue's deliveries are stopped.
+func (e *Engine) paused(ctx context.Context, queue string) (bool, error) {
+	until, err := e.pausedUntil(ctx, queue)
+	return until != nil, err
+}
+
+func (e *Engine) pausedUntil(ctx context.Context, queue string) (*time.Time, error) {
+	ctx, cancel := context.WithTimeout(ctx, requestTimeout)
+	defer cancel()
+	c, err := e.js.Consumer(ctx, queueStream(queue), queueConsumer())
+	if errors.Is(err, jetstream.ErrConsumerNotFound) || errors.Is(err, jetstream.ErrStreamNotFound) {
+		return nil, &engine.Error{Code: engine.CodeNotFound, Op: "look at queue", Err: fmt.Errorf("no queue %q", queue)}
+	}
+	if err != nil {
+		return nil, fmt.Errorf("look at queue %s: %w", queue, unavailable(err))
+	}
+	if i := c.CachedInfo(); i.Paused {
+		return i.Config.PauseUntil, nil
+	}
+	return nil, nil
+}

@@ -1,0 +1,146 @@
+package natsengine
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+
+	"github.com/faena-dev/faena/engine"
+	"github.com/faena-dev/faena/internal/index"
+)
+
+// recover sets things right after this server was down. Where no other process
+// can hold a lease any more, or where a power cut may have left consumers ahead
+// of the log, consumers are made anew: everything that stands in a queue is then
+// delivered again, and asked about, because it is older than this moment.
+func (h *holder) recover(ctx context.Context) error {
+	if !h.cfg.Alone && !h.cfg.Unsure {
+		return nil
+	}
+	streams := []string{streamDelayed}
+	h.mu.Lock()
+	for pos := range h.tails {
+		if hasPrefix(pos, "q.") {
+			streams = append(streams, queueStream(pos[2:]))
+		}
+	}
+	h.mu.Unlock()
+	for _, name := range streams {
+		if err := h.renewConsumers(ctx, name); err != nil {
+			return err
+		}
+	}
+	if h.cfg.Alone {
+		return h.adoptAll(ctx)
+	}
+	return nil
+}
+
+func (h *holder) renewConsumers(ctx context.Context, stream string) error {
+	e := h.e
+	s, err := e.stream(ctx, stream)
+	if err != nil {
+		return err
+	}
+	var all []*jetstream.ConsumerInfo
+	l := s.ListConsumers(ctx)
+	for i := range l.Info() {
+		if i.Config.Durable != "" {
+			all = append(all, i)
+		}
+	}
+	if err := l.Err(); err != nil {
+		return fmt.Errorf("list consumers of %s: %w", stream, unavailable(err))
+	}
+	for _, i := range all {
+		e.beganMu.Lock()
+		e.beganTo[stream+" "+i.Name] = i.Delivered.Stream
+		e.beganMu.Unlock()
+		if i.NumAckPending == 0 && !h.cfg.Unsure {
+			continue
+		}
+		if err := e.js.DeleteConsumer(ctx, stream, i.Name); err != nil && !errors.Is(err, jetstream.ErrConsumerNotFound) {
+			return fmt.Errorf("renew consumer %s: %w", i.Name, unavailable(err))
+		}
+		if err := e.createConsumer(ctx, stream, i.Name, i.Config.FilterSubject, i.Config.PauseUntil); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// began is up to where a consumer had delivered when this process opened.
+func (e *Engine) began(stream, consumer string) uint64 {
+	e.beganMu.Lock()
+	defer e.beganMu.Unlock()
+	return e.beganTo[stream+" "+consumer]
+}
+
+// adoptAll takes over every long run: no node that had one is left.
+func (h *holder) adoptAll(ctx context.Context) error {
+	newest, err := h.e.getLast(ctx, streamHome, subjectHome+"*")
+	if err != nil || newest == nil {
+		return err
+	}
+	for from := uint64(1); from <= newest.seq; {
+		ms, err := h.e.batchGet(ctx, streamHome, subjectHome+"*", from, 1)
+		if err != nil {
+			return err
+		}
+		if len(ms) == 0 {
+			return nil
+		}
+		from = ms[0].seq + 1
+		id, err := engine.ParseID(ms[0].subject[len(subjectHome):])
+		if err != nil {
+			continue
+		}
+		if err := h.adopt(ctx, id, &home{node: ms[0].header.Get(headerNode)}); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// recoverFailed reads the copies of failed and cancelled runs into an index that
+// was built anew: their records may be gone from the log. What the log says of a
+// run has been applied before and wins.
+func (h *holder) recoverFailed(ctx context.Context) error {
+	newest, err := h.e.getLast(ctx, streamFailed, subjectFailed)
+	if err != nil || newest == nil || h.position(posFailed) >= newest.seq {
+		return err
+	}
+	if h.position(posFailed) > 0 { // the log tells of newer ones
+		return nil
+	}
+	done := make(chan error, 1)
+	t, err := h.e.tail(subjectFailed, 1, func(m *nats.Msg, seq uint64, nanos int64) {
+		_, rec, err := readCopy(m.Data)
+		if err != nil {
+			h.e.log.Error("read the copy of a failed run", "seq", seq, "error", err)
+		} else {
+			rec.CopySeq = seq
+			row := recordRow(rec, seq, 0)
+			h.feed(&change{pos: posFailed, seq: seq, time: nanos, rows: []index.Row{row}})
+		}
+		if seq >= newest.seq {
+			select {
+			case done <- nil:
+			default:
+			}
+		}
+	})
+	if err != nil {
+		return err
+	}
+	defer t.stop()
+	select {
+	case <-done:
+	case <-ctx.Done():
+		return fmt.Errorf("read failed runs: %w", context.Cause(ctx))
+	}
+	return h.barrier(ctx, map[string]uint64{posFailed: newest.seq})
+}

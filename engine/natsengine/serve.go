@@ -1,0 +1,222 @@
+package natsengine
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"strings"
+
+	"github.com/nats-io/nats.go"
+
+	"github.com/faena-dev/faena/engine"
+)
+
+// Requests to a process that holds an index.
+const (
+	opGet    = "get"
+	opFind   = "find"
+	opList   = "list"
+	opCounts = "counts"
+	opQueues = "queues"
+	opNodes  = "nodes"
+	opStatus = "status"
+	opCancel = "cancel"
+	opRetry  = "retry"
+	opAsk    = "ask"    // what is known of runs in doubt
+	opRecord = "record" // a run's terminal record
+	opCommit = "commit"
+	opQueue  = "queue" // a queue was made
+	opHello  = "hello"
+	opOpened = "opened" // where a stream ended when the server started
+)
+
+// request asks a holder. After are positions the answer must not lie before.
+type request struct {
+	After map[string]uint64 `json:"after,omitempty"`
+	IDs   []engine.ID       `json:"ids,omitempty"`
+	Query engine.Query      `json:"query,omitzero"`
+	Queue string            `json:"queue,omitempty"`
+	Mark  uint64            `json:"mark,omitempty"`
+}
+
+// answer is what a holder says.
+type answer struct {
+	Error  *wireError         `json:"error,omitempty"`
+	Info   *engine.Info       `json:"info,omitempty"`
+	Infos  []engine.Info      `json:"infos,omitempty"`
+	Page   *engine.Page       `json:"page,omitempty"`
+	Counts []engine.Count     `json:"counts,omitempty"`
+	Queues []engine.QueueInfo `json:"queues,omitempty"`
+	Nodes  []engine.NodeInfo  `json:"nodes,omitempty"`
+	Status *engine.Status     `json:"status,omitempty"`
+	States []engine.State     `json:"states,omitempty"`
+	IDs    []engine.ID        `json:"ids,omitempty"`
+	Known  []known            `json:"known,omitempty"`
+	Record []byte             `json:"record,omitempty"` // a message of one frame
+	Mark   uint64             `json:"mark,omitempty"`
+}
+
+type wireError struct {
+	Code    engine.Code `json:"code"`
+	Op      string      `json:"op"`
+	Message string      `json:"message"`
+}
+
+// maxServed bounds the requests that a holder works on at a time.
+const maxServed = 64
+
+// serveRequests answers other processes.
+func (h *holder) serveRequests() error {
+	limit := make(chan struct{}, maxServed)
+	sub, err := h.e.nc.QueueSubscribe(subjectHolder+"*", "holders", func(m *nats.Msg) {
+		select {
+		case limit <- struct{}{}:
+		case <-h.e.ctx.Done():
+			return
+		}
+		go func() {
+			defer func() { <-limit }()
+			h.respond(m)
+		}()
+	})
+	if err != nil {
+		return fmt.Errorf("serve index requests: %w", err)
+	}
+	h.sub = sub
+	ctx, cancel := context.WithTimeout(h.e.ctx, requestTimeout)
+	defer cancel()
+	if err := h.e.nc.FlushWithContext(ctx); err != nil {
+		return fmt.Errorf("serve index requests: %w", unavailable(err))
+	}
+	return nil
+}
+
+func (h *holder) respond(m *nats.Msg) {
+	ctx, cancel := context.WithTimeout(h.e.ctx, 2*requestTimeout)
+	defer cancel()
+	op := m.Subject[len(subjectHolder):]
+	var q request
+	var a *answer
+	err := json.Unmarshal(m.Data, &q)
+	if err == nil {
+		a, err = h.serve(ctx, op, &q)
+	}
+	if err != nil {
+		a = &answer{Error: &wireError{Code: engine.CodeOf(err), Op: op, Message: err.Error()}}
+	}
+	if m.Reply == "" {
+		return
+	}
+	b, err := json.Marshal(a)
+	if err != nil {
+		b, _ = json.Marshal(answer{Error: &wireError{Code: engine.CodeInternal, Op: op, Message: err.Error()}})
+	}
+	if err := m.Respond(b); err != nil && h.e.ctx.Err() == nil {
+		h.e.log.Warn("answer a request", "op", op, "error", err)
+	}
+}
+
+// serve answers one request, from this process or another.
+func (h *holder) serve(ctx context.Context, op string, q *request) (*answer, error) {
+	if err := h.barrier(ctx, q.After); err != nil {
+		return nil, err
+	}
+	a := new(answer)
+	var err error
+	switch op {
+	case opGet:
+		a.Info, err = h.get(ctx, q.IDs)
+	case opFind:
+		a.Infos, err = h.find(ctx, q.IDs)
+	case opList:
+		a.Page, err = h.list(ctx, q.Query)
+	case opCounts:
+		a.Counts, err = h.counts()
+	case opQueues:
+		a.Queues, err = h.queues(ctx)
+	case opNodes:
+		a.Nodes = h.nodes.infos()
+	case opStatus, opHello:
+		a.Status = h.status(ctx, op)
+		if h.e.follow != nil {
+			a.Mark = h.e.follow.seen.Load()
+		}
+	case opCancel:
+		a.States, err = h.cancel(ctx, q.IDs)
+	case opRetry:
+		a.IDs, err = h.retry(ctx, q.IDs)
+	case opAsk:
+		a.Known, err = h.ask(ctx, q.Queue, q.IDs)
+	case opRecord:
+		a.Record, err = h.record(ctx, q.IDs)
+	case opCommit:
+		err = h.commit(ctx, q.Mark)
+	case opOpened:
+		a.Mark = h.opened[q.Queue]
+	case opQueue:
+		err = h.e.queue(ctx, q.Queue)
+	default:
+		err = &engine.Error{Code: engine.CodeVersion, Op: op, Err: errors.New("this process does not know the request: run the same version everywhere")}
+	}
+	return a, err
+}
+
+func (h *holder) commit(ctx context.Context, mark uint64) error {
+	switch c := h.e.cfg.Commit; {
+	case c == nil:
+		return nil
+	case mark != 0:
+		return c.WaitMark(ctx, mark)
+	default:
+		return c.Wait(ctx)
+	}
+}
+
+// call asks this process's index, or another's.
+func (e *Engine) call(ctx context.Context, op string, q *request) (*answer, error) {
+	if err := e.ready(op); err != nil {
+		return nil, err
+	}
+	if h := e.holder; h != nil {
+		return h.serve(ctx, op, q)
+	}
+	return e.ask(ctx, op, q)
+}
+
+// ask asks another process. Without a deadline of the caller's it gives up after
+// requestTimeout.
+func (e *Engine) ask(ctx context.Context, op string, q *request) (*answer, error) {
+	b, err := json.Marshal(q)
+	if err != nil {
+		return nil, fmt.Errorf("ask to %s: %w", op, err)
+	}
+	ctx, cancel := context.WithTimeout(ctx, requestTimeout)
+	defer cancel()
+	m, err := e.nc.RequestWithContext(ctx, subjectHolder+op, b)
+	if err != nil {
+		if errors.Is(err, nats.ErrNoResponders) {
+			err = errors.New("no process with an index answers: start faena serve, or open the engine with one")
+		}
+		return nil, &engine.Error{Code: engine.CodeUnavailable, Op: op, Err: err}
+	}
+	var a answer
+	if err := json.Unmarshal(m.Data, &a); err != nil {
+		return nil, &engine.Error{Code: engine.CodeInternal, Op: op, Err: err}
+	}
+	if a.Error != nil {
+		return nil, &engine.Error{Code: a.Error.Code, Op: op, Err: errors.New(strings.TrimPrefix(a.Error.Message, op+": "))}
+	}
+	return &a, nil
+}
+
+// tellHolder sends a request that needs no answer.
+func (e *Engine) tellHolder(op string, queue []byte) {
+	b, err := json.Marshal(request{Queue: string(queue)})
+	if err == nil {
+		err = e.nc.Publish(subjectHolder+op, b)
+	}
+	if err != nil {
+		e.log.Warn("tell the index holder", "op", op, "error", err)
+	}
+}

@@ -1,0 +1,250 @@
+package natsengine
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strconv"
+	"time"
+
+	"github.com/nats-io/nats.go"
+
+	"github.com/faena-dev/faena/engine"
+)
+
+const (
+	// maxMessage is how large a message of many runs or records may grow.
+	maxMessage = 256 << 10
+	// maxInline is the largest value that stands in an envelope or record; larger
+	// ones are stored apart.
+	maxInline = 192 << 10
+	// soon is a delay that a worker waits out under its lease: the server's timer
+	// for scheduled messages is coarser.
+	soon = time.Second
+	// retryPause is between tries of a publish that was not answered.
+	retryPause = 100 * time.Millisecond
+)
+
+// headerBatch marks a manifest: batch id, number of staged parts, number of runs.
+const headerBatch = "Faena-Batch"
+
+// Submit implements engine.Engine.
+func (e *Engine) Submit(ctx context.Context, runs []engine.Run) error {
+	if err := e.ready("submit"); err != nil {
+		return err
+	}
+	if err := e.accepting(); err != nil {
+		return err
+	}
+	for i := range runs {
+		if err := e.prepare(ctx, &runs[i]); err != nil {
+			return err
+		}
+	}
+	for doubt := false; ; doubt = true {
+		err := e.submit(ctx, runs, doubt)
+		if !errors.Is(err, errUnanswered) || ctx.Err() != nil || e.died(err) {
+			return submitError(err)
+		}
+		if err := sleep(ctx, retryPause); err != nil {
+			return submitError(err)
+		}
+	}
+}
+
+func submitError(err error) error {
+	if err == nil {
+		return nil
+	}
+	if errors.Is(err, errUnanswered) {
+		err = &engine.Error{Code: engine.CodeUnavailable, Err: fmt.Errorf("%w: whether the runs are stored is open; submit the same ids again", err)}
+	}
+	return &engine.Error{Code: engine.CodeOf(err), Op: "submit", Err: err}
+}
+
+func (e *Engine) accepting() error {
+	if e.cfg.Accepting == nil {
+		return nil
+	}
+	return e.cfg.Accepting()
+}
+
+// prepare opens the run's queue and stores a large input apart.
+func (e *Engine) prepare(ctx context.Context, r *engine.Run) error {
+	if err := e.queue(ctx, r.Queue); err != nil {
+		return err
+	}
+	if len(r.Input.Data) <= maxInline {
+		return nil
+	}
+	v, err := e.objects.put(ctx, e.objectName(r.ID, "in"), r.Input.Data)
+	if err != nil {
+		return &engine.Error{Code: engine.CodeOf(err), Op: "submit", Err: err}
+	}
+	r.Input = v
+	return nil
+}
+
+// submit publishes the runs and commits.
+func (e *Engine) submit(ctx context.Context, runs []engine.Run, doubt bool) error {
+	g, late := e.pub.group(), e.pub.group()
+	now := time.Now().UnixMilli()
+	for i := range runs {
+		r := &runs[i]
+		r.Doubt = r.Doubt || doubt
+		var err error
+		if r.At > now+soon.Milliseconds() {
+			err = e.addDelayed(ctx, late, r)
+		} else {
+			err = g.add(ctx, engine.WriteEnvelope, queueSubject(r.Queue), nil, engine.AppendRun(make([]byte, 0, 128+len(r.Input.Data)), r))
+		}
+		if err != nil {
+			return err
+		}
+	}
+	err := errors.Join(g.wait(ctx), late.wait(ctx))
+	if len(runs) > 0 {
+		e.wrote.note(posQueue(runs[0].Queue), g.high)
+	}
+	e.wrote.note(posDelayed, late.high)
+	if err != nil {
+		return err
+	}
+	return e.commit(ctx)
+}
+
+// addDelayed publishes a run to be started at r.At. The subject names run and
+// revision, so doing it twice replaces.
+func (e *Engine) addDelayed(ctx context.Context, g *group, r *engine.Run) error {
+	h := nats.Header{
+		"Nats-Schedule":        {"@at " + time.UnixMilli(r.At).UTC().Format(time.RFC3339Nano)},
+		"Nats-Schedule-Target": {dueSubject(r.Queue)},
+	}
+	return g.add(ctx, engine.WriteDelayed, delayedSubject(r.Queue, r.ID, r.Rev), h, engine.AppendRun(nil, r))
+}
+
+// SubmitBatch implements engine.Engine. What fits in one message is one message;
+// more is staged where no worker looks, and one manifest makes it runs.
+func (e *Engine) SubmitBatch(ctx context.Context, runs []engine.Run) error {
+	if err := e.ready("submit"); err != nil {
+		return err
+	}
+	if len(runs) == 0 {
+		return nil
+	}
+	if err := e.accepting(); err != nil {
+		return err
+	}
+	for i := range runs {
+		if runs[i].Queue != runs[0].Queue {
+			return &engine.Error{Code: engine.CodeInvalid, Op: "submit batch", Err: fmt.Errorf("queues %q and %q: the runs of a batch share one queue", runs[0].Queue, runs[i].Queue)}
+		}
+		if err := e.prepare(ctx, &runs[i]); err != nil {
+			return err
+		}
+	}
+	for doubt := false; ; doubt = true {
+		err := e.submitBatch(ctx, runs, doubt)
+		if !errors.Is(err, errUnanswered) || ctx.Err() != nil || e.died(err) {
+			return submitError(err)
+		}
+		if err := sleep(ctx, retryPause); err != nil {
+			return submitError(err)
+		}
+	}
+}
+
+func (e *Engine) submitBatch(ctx context.Context, runs []engine.Run, doubt bool) error {
+	var parts [][]byte
+	var b []byte
+	for i := range runs {
+		runs[i].Doubt = runs[i].Doubt || doubt
+		if len(b) > 0 && len(b)+len(runs[i].Input.Data)+512 > maxMessage {
+			parts, b = append(parts, b), nil
+		}
+		b = engine.AppendRun(b, &runs[i])
+	}
+	parts = append(parts, b)
+	queue := runs[0].Queue
+	g := e.pub.group()
+	if len(parts) == 1 {
+		if err := g.add(ctx, engine.WriteEnvelope, queueSubject(queue), nil, parts[0]); err != nil {
+			return err
+		}
+	} else {
+		batch := e.ids.New().String()
+		for _, p := range parts {
+			if err := g.add(ctx, engine.WriteStage, subjectStage+batch, nil, p); err != nil {
+				return err
+			}
+		}
+		if err := g.wait(ctx); err != nil {
+			return err
+		}
+		g = e.pub.group()
+		h := nats.Header{headerBatch: {batch, strconv.Itoa(len(parts)), strconv.Itoa(len(runs))}}
+		if err := g.add(ctx, engine.WriteManifest, queueSubject(queue), h, nil); err != nil {
+			return err
+		}
+	}
+	err := g.wait(ctx)
+	e.wrote.note(posQueue(queue), g.high)
+	if err != nil {
+		return err
+	}
+	return e.commit(ctx)
+}
+
+// manifest is what a manifest's header tells.
+type manifest struct {
+	batch       string
+	parts, runs int
+}
+
+func parseManifest(h nats.Header) (m manifest, ok bool) {
+	v := h[headerBatch]
+	if len(v) != 3 {
+		return m, false
+	}
+	var err1, err2 error
+	m.batch = v[0]
+	m.parts, err1 = strconv.Atoi(v[1])
+	m.runs, err2 = strconv.Atoi(v[2])
+	return m, err1 == nil && err2 == nil
+}
+
+// staged reads a batch's parts, in order. It is an error if some are missing:
+// such a batch was never acknowledged, so it counts as absent.
+func (e *Engine) staged(ctx context.Context, m manifest) ([][]byte, error) {
+	parts, err := e.batchGet(ctx, streamStage, subjectStage+m.batch, 1, m.parts)
+	if err != nil {
+		return nil, err
+	}
+	if len(parts) != m.parts {
+		return nil, errIncomplete
+	}
+	out := make([][]byte, len(parts))
+	for i := range parts {
+		out[i] = parts[i].data
+	}
+	return out, nil
+}
+
+var errIncomplete = errors.New("parts of the batch are missing")
+
+// Watch implements engine.Engine.
+func (e *Engine) Watch(id engine.ID, fn func(*engine.Record)) (stop func()) {
+	return e.watches.add(id, fn, false)
+}
+
+// sleep waits, unless ctx ends first.
+func sleep(ctx context.Context, d time.Duration) error {
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-t.C:
+		return nil
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
+}

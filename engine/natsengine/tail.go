@@ -1,0 +1,206 @@
+package natsengine
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+
+	"github.com/faena-dev/faena/engine"
+)
+
+// tail reads a subject of a stream in order from a sequence on, for ever. The
+// client library notices gaps and resumes after a lost connection.
+type tail struct {
+	nc  *nats.Conn
+	sub *nats.Subscription
+}
+
+// tail starts one; take is called with one message after the other.
+func (e *Engine) tail(subject string, from uint64, take func(m *nats.Msg, seq uint64, nanos int64)) (*tail, error) {
+	nc, err := e.cfg.Dial()
+	if err != nil {
+		return nil, err
+	}
+	js, err := nc.JetStream(nats.MaxWait(requestTimeout))
+	if err != nil {
+		nc.Close()
+		return nil, fmt.Errorf("open JetStream: %w", err)
+	}
+	sub, err := js.Subscribe(subject, func(m *nats.Msg) {
+		if e.closed.Load() || e.dead.Load() {
+			return
+		}
+		if r, ok := parseReply(m.Reply); ok {
+			take(m, r.seq, r.nanos)
+		}
+	}, nats.OrderedConsumer(), nats.StartSequence(max(from, 1)))
+	if err != nil {
+		nc.Close()
+		return nil, fmt.Errorf("follow %s: %w", subject, unavailable(err))
+	}
+	if err := sub.SetPendingLimits(-1, -1); err != nil {
+		nc.Close()
+		return nil, fmt.Errorf("follow %s: %w", subject, err)
+	}
+	return &tail{nc, sub}, nil
+}
+
+func (t *tail) stop() {
+	_ = t.sub.Unsubscribe() // the connection closes with it
+	t.nc.Close()
+}
+
+// reply is what a delivered message's reply subject tells.
+type reply struct {
+	delivered uint64
+	seq       uint64 // in the stream
+	nanos     int64  // when it was stored
+}
+
+// parseReply reads $JS.ACK.<stream>.<consumer>.<delivered>.<stream seq>.<consumer
+// seq>.<time>.<pending>, with a domain and account hash before the stream's name
+// in the longer form.
+func parseReply(s string) (r reply, ok bool) {
+	if !strings.HasPrefix(s, "$JS.ACK.") {
+		return r, false
+	}
+	var f [5]uint64 // from the end: pending, time, consumer seq, stream seq, delivered
+	end := len(s)
+	if n := strings.Count(s, "."); n > 8 { // the longer form ends with a random token, and may with others
+		t := strings.SplitN(s, ".", 12)
+		if len(t) < 11 {
+			return r, false
+		}
+		end = len(strings.Join(t[:11], "."))
+	}
+	for i := range f {
+		dot := strings.LastIndexByte(s[:end], '.')
+		if dot < 0 {
+			return r, false
+		}
+		v, err := strconv.ParseUint(s[dot+1:end], 10, 64)
+		if err != nil {
+			return r, false
+		}
+		f[i], end = v, dot
+	}
+	return reply{delivered: f[4], seq: f[3], nanos: int64(f[1])}, true //nolint:gosec // a time
+}
+
+// last is the sequence of a stream's newest message.
+func (e *Engine) last(ctx context.Context, stream string) (uint64, error) {
+	ctx, cancel := context.WithTimeout(ctx, requestTimeout)
+	defer cancel()
+	s, err := e.js.Stream(ctx, stream)
+	if err != nil {
+		return 0, fmt.Errorf("ask for the end of %s: %w", stream, unavailable(err))
+	}
+	return s.CachedInfo().State.LastSeq, nil
+}
+
+// fetched is a message read by sequence or subject.
+type fetched struct {
+	subject string
+	header  nats.Header
+	data    []byte
+	seq     uint64
+	time    time.Time
+}
+
+// get reads one message, nil if it is not there.
+func (e *Engine) get(ctx context.Context, stream string, seq uint64) (*fetched, error) {
+	return e.fetch(ctx, stream, func(ctx context.Context, s jetstream.Stream) (*jetstream.RawStreamMsg, error) {
+		return s.GetMsg(ctx, seq)
+	})
+}
+
+// getLast reads the newest message of a subject, nil if there is none.
+func (e *Engine) getLast(ctx context.Context, stream, subject string) (*fetched, error) {
+	return e.fetch(ctx, stream, func(ctx context.Context, s jetstream.Stream) (*jetstream.RawStreamMsg, error) {
+		return s.GetLastMsgForSubject(ctx, subject)
+	})
+}
+
+func (e *Engine) fetch(ctx context.Context, stream string, get func(context.Context, jetstream.Stream) (*jetstream.RawStreamMsg, error)) (*fetched, error) {
+	ctx, cancel := context.WithTimeout(ctx, requestTimeout)
+	defer cancel()
+	s, err := e.stream(ctx, stream)
+	if err != nil {
+		return nil, err
+	}
+	m, err := get(ctx, s)
+	if errors.Is(err, jetstream.ErrMsgNotFound) {
+		return nil, nil //nolint:nilnil // absence is an answer here
+	}
+	if err != nil {
+		return nil, fmt.Errorf("read from %s: %w", stream, unavailable(err))
+	}
+	return &fetched{m.Subject, m.Header, m.Data, m.Sequence, m.Time}, nil
+}
+
+// stream is a handle on a stream; getting one costs a request, so they are kept.
+func (e *Engine) stream(ctx context.Context, name string) (jetstream.Stream, error) {
+	if s, ok := e.handles.Load(name); ok {
+		return s.(jetstream.Stream), nil
+	}
+	s, err := e.js.Stream(ctx, name)
+	if err != nil {
+		return nil, fmt.Errorf("open stream %s: %w", name, unavailable(err))
+	}
+	e.handles.Store(name, s)
+	return s, nil
+}
+
+// purge deletes a subject's messages, or those before a sequence; with neither a
+// subject nor a sequence it does nothing.
+func (e *Engine) purge(ctx context.Context, stream, subject string, before uint64) error {
+	ctx, cancel := context.WithTimeout(ctx, requestTimeout)
+	defer cancel()
+	var opts []jetstream.StreamPurgeOpt
+	if subject != "" {
+		opts = append(opts, jetstream.WithPurgeSubject(subject))
+	}
+	if before > 0 {
+		opts = append(opts, jetstream.WithPurgeSequence(before))
+	}
+	if len(opts) == 0 {
+		return nil
+	}
+	s, err := e.stream(ctx, stream)
+	if err != nil {
+		return err
+	}
+	if err := s.Purge(ctx, opts...); err != nil {
+		return fmt.Errorf("purge %s: %w", stream, unavailable(err))
+	}
+	return nil
+}
+
+// forget deletes a subject's messages, as a write that tests can fail.
+func (e *Engine) forget(ctx context.Context, stream, subject string) error {
+	return e.hooked(engine.WriteForget, func() error { return e.purge(ctx, stream, subject, 0) })
+}
+
+// batchGet reads up to n messages of a subject from a sequence on.
+func (e *Engine) batchGet(ctx context.Context, stream, subject string, from uint64, n int) ([]*fetched, error) {
+	var out []*fetched
+	for len(out) < n {
+		m, err := e.fetch(ctx, stream, func(ctx context.Context, s jetstream.Stream) (*jetstream.RawStreamMsg, error) {
+			return s.GetMsg(ctx, from, jetstream.WithGetMsgSubject(subject))
+		})
+		if err != nil {
+			return nil, err
+		}
+		if m == nil {
+			break
+		}
+		out, from = append(out, m), m.seq+1
+	}
+	return out, nil
+}

@@ -1,0 +1,614 @@
+package natsengine
+
+import (
+	"context"
+	"errors"
+	"os"
+	"runtime"
+	"strconv"
+	"sync"
+	"time"
+
+	"github.com/nats-io/nats.go"
+
+	"github.com/faena-dev/faena/engine"
+)
+
+// worker takes runs from queues and executes them in slots. A slot is a
+// goroutine that takes one ready run after the other; an attempt that waits for
+// other runs starts another such goroutine in its place, and ends one when it
+// goes on, so that their number stays.
+type worker struct {
+	e      *Engine
+	o      engine.WorkOptions
+	nc     *nats.Conn // pulls, messages, acknowledgements
+	pub    *publisher
+	flush  *flusher
+	doubts *doubts
+	stops  *cancelled
+	ctx    context.Context //nolint:containedctx // ends attempts
+	cancel context.CancelCauseFunc
+	wg     sync.WaitGroup
+
+	mu       sync.Mutex
+	cond     *sync.Cond
+	ready    queue
+	regain   []*regainer
+	busy     int // attempts that hold a slot
+	waiting  int // attempts that gave theirs back
+	late     int // runs that wait for a time close by
+	stopping bool
+	units    map[unitKey]*unit
+	runs     map[engine.ID]*item
+	tasks    map[taskKey]*pace
+	intakes  []*intake
+	done     chan struct{}
+	once     sync.Once
+}
+
+type taskKey struct{ queue, task string }
+
+// pace is how long a task's attempts take, as far as seen here.
+type pace struct {
+	known bool
+	avg   float64 // seconds, newer ones weigh more
+}
+
+// unitKey names a message: its consumer's intake and stream sequence.
+type unitKey struct {
+	in  *intake
+	seq uint64
+}
+
+// unit is a queue's message whose runs are under way here.
+type unit struct {
+	in        *intake
+	seq       uint64
+	reply     string
+	delivered uint64
+	left      int       // runs of it that have not been settled
+	renewed   time.Time // when its lease began last
+}
+
+// item is a run under way here, from delivery until its end is on disk.
+type item struct {
+	w           *worker
+	u           *unit
+	off         int   // of its frame in the message
+	step        uint8 // of this start, if it is recorded
+	run         engine.Run
+	doubt       bool // ask before it starts
+	again       bool // it may have started before: record this start
+	redelivered bool // its message was delivered before, or may have been
+	arrived     time.Time
+
+	// The rest is guarded by w.mu.
+	started  time.Time
+	cancel   context.CancelCauseFunc
+	running  bool
+	yielded  bool
+	waits    time.Time // since when it has no slot
+	homed    bool
+	homing   bool
+	settled  bool // its outcome is decided; a later one is dropped
+	ended    bool // a terminal record stands in the log
+	saved    bool // it may have a checkpoint
+	progress *engine.Progress
+	told     bool // progress has been sent
+	save     saver
+}
+
+// Work implements engine.Engine.
+func (e *Engine) Work(o engine.WorkOptions) (engine.Worker, error) {
+	if err := e.ready("work"); err != nil {
+		return nil, err
+	}
+	if o.Exec == nil || o.Slots < 0 || o.Waiting < 0 {
+		return nil, &engine.Error{Code: engine.CodeInvalid, Op: "work", Err: errors.New("want Exec, and Slots and Waiting not negative")}
+	}
+	if o.Slots == 0 {
+		o.Slots = runtime.GOMAXPROCS(0)
+	}
+	if o.Waiting == 0 {
+		o.Waiting = 10_000
+	}
+	if o.Name == "" {
+		host, _ := os.Hostname() //nolint:errcheck // a name for people
+		o.Name = host + "-" + strconv.Itoa(os.Getpid())
+	}
+	w := &worker{
+		e: e, o: o, units: map[unitKey]*unit{}, runs: map[engine.ID]*item{}, tasks: map[taskKey]*pace{}, done: make(chan struct{}),
+	}
+	w.cond = sync.NewCond(&w.mu)
+	w.ctx, w.cancel = context.WithCancelCause(e.ctx)
+	if !e.worker.CompareAndSwap(nil, w) {
+		return nil, &engine.Error{Code: engine.CodeConflict, Op: "work", Err: errors.New("this engine has a worker already")}
+	}
+	if err := w.start(); err != nil {
+		e.worker.Store(nil)
+		return nil, err
+	}
+	return w, nil
+}
+
+func (w *worker) start() error {
+	var err error
+	if w.nc, err = w.e.cfg.Dial(nats.DisconnectErrHandler(func(*nats.Conn, error) { w.disconnected() })); err != nil {
+		return err
+	}
+	if w.pub, err = newPublisher(w.nc, w.e.cfg.Hook); err != nil {
+		w.nc.Close()
+		return err
+	}
+	if w.stops, err = followCancelled(w); err != nil {
+		w.nc.Close()
+		return err
+	}
+	w.flush = startFlusher(w)
+	w.doubts = startDoubts(w)
+	w.wg.Go(w.tick)
+	for range w.o.Slots {
+		go w.slot()
+	}
+	return nil
+}
+
+// Handle implements engine.Worker.
+func (w *worker) Handle(ctx context.Context, queue, task string) error {
+	if err := w.e.queue(ctx, queue); err != nil {
+		return &engine.Error{Code: engine.CodeOf(err), Op: "handle " + task, Err: err}
+	}
+	until, err := w.e.pausedUntil(ctx, queue)
+	if err != nil {
+		return err
+	}
+	first := true
+	w.mu.Lock()
+	for k := range w.tasks {
+		first = first && k.queue != queue
+	}
+	w.tasks[taskKey{queue, task}] = &pace{}
+	w.mu.Unlock()
+	park := &intake{w: w, queue: queue, src: srcParked, stream: streamDelayed, consumer: parkConsumer(queue, task)}
+	if err := w.e.createConsumer(ctx, streamDelayed, park.consumer, parkSubject(queue, task), until); err != nil {
+		return err
+	}
+	ins := []*intake{park}
+	if first {
+		due := &intake{w: w, queue: queue, src: srcDue, stream: streamDelayed, consumer: dueConsumer(queue)}
+		if err := w.e.createConsumer(ctx, streamDelayed, due.consumer, dueSubject(queue), until); err != nil {
+			return err
+		}
+		ins = append(ins, due, &intake{w: w, queue: queue, src: srcQueue, stream: queueStream(queue), consumer: queueConsumer()})
+	}
+	for _, in := range ins {
+		if err := in.openIntake(ctx); err != nil {
+			return err
+		}
+	}
+	w.mu.Lock()
+	w.intakes = append(w.intakes, ins...)
+	w.mu.Unlock()
+	w.pump()
+	w.beat(false)
+	return nil
+}
+
+// slot executes ready runs until it has to give way or the worker stops.
+func (w *worker) slot() {
+	for {
+		it := w.next()
+		if it == nil {
+			return
+		}
+		if !w.execute(it) {
+			return
+		}
+	}
+}
+
+// next waits for a run. It is nil when this slot's goroutine has to end.
+func (w *worker) next() *item {
+	w.mu.Lock()
+	for {
+		if len(w.regain) > 0 { // an attempt goes on in this slot
+			r := w.regain[0]
+			w.regain = w.regain[1:]
+			w.busy++
+			close(r.ok)
+			w.mu.Unlock()
+			return nil
+		}
+		if w.ready.n > 0 && !w.stopping {
+			it := w.ready.pop()
+			w.busy++
+			low := w.ready.n*2 <= w.prefetchLocked()
+			w.mu.Unlock()
+			if low {
+				w.pump()
+			}
+			return it
+		}
+		if w.stopping && w.waiting == 0 {
+			w.mu.Unlock()
+			return nil
+		}
+		w.cond.Wait()
+	}
+}
+
+// execute makes one attempt. It tells whether the goroutine still has its slot.
+func (w *worker) execute(it *item) (slot bool) {
+	now := time.Now()
+	ctx, cancel := context.WithCancelCause(w.ctx)
+	defer cancel(nil)
+	w.mu.Lock()
+	if it.ended || it.settled || w.stops.has(it.run.ID) {
+		it.settled = true
+		w.busy--
+		w.mu.Unlock()
+		w.flush.void(it)
+		return true
+	}
+	if it.again {
+		w.mu.Unlock()
+		ok := w.begin(it)
+		it.again = false
+		w.mu.Lock()
+		if !ok || it.ended {
+			it.settled = true
+			w.busy--
+			w.mu.Unlock()
+			if ok {
+				w.flush.void(it)
+			}
+			return true
+		}
+	}
+	parent := !it.run.Parent.IsZero() && !it.run.Detached && w.stops.has(it.run.Parent)
+	it.started, it.cancel, it.running = now, cancel, true
+	w.mu.Unlock()
+
+	var out engine.Outcome
+	switch {
+	case parent:
+		out.Failure = &engine.Failure{Code: engine.CodeCancelled, Message: "the run that submitted it was cancelled"}
+	case it.run.Deadline != 0 && now.UnixMilli() >= it.run.Deadline:
+		out.Failure = &engine.Failure{Code: engine.CodeDeadline, Message: engine.ErrDeadline.Error()}
+	default:
+		out = w.attempt(ctx, it)
+	}
+
+	w.mu.Lock()
+	slot = !it.yielded
+	if slot {
+		w.busy--
+	} else {
+		w.waiting--
+	}
+	it.running, it.yielded = false, false
+	drop := it.settled
+	it.settled = true
+	if p := w.tasks[taskKey{it.run.Queue, it.run.Task}]; p != nil {
+		p.add(time.Since(now))
+	}
+	if !slot && w.stopping {
+		w.cond.Broadcast()
+	}
+	w.mu.Unlock()
+	if !drop {
+		w.finish(it, out)
+	}
+	return slot
+}
+
+func (p *pace) add(d time.Duration) {
+	s := d.Seconds()
+	if !p.known {
+		p.known, p.avg = true, s
+		return
+	}
+	p.avg += (s - p.avg) / 16
+}
+
+func (w *worker) attempt(ctx context.Context, it *item) engine.Outcome {
+	in, err := w.e.objects.value(ctx, it.run.Input)
+	if err != nil {
+		if ctx.Err() != nil {
+			return engine.Outcome{Interrupted: true}
+		}
+		f := &engine.Failure{Code: engine.CodeOf(err), Message: err.Error()}
+		return engine.Outcome{Failure: f, Permanent: f.Code == engine.CodeNotFound}
+	}
+	return w.o.Exec(ctx, &engine.Attempt{Run: &it.run, Input: in, Started: it.started, Lease: it})
+}
+
+// finish writes what follows an attempt.
+func (w *worker) finish(it *item, out engine.Outcome) {
+	if w.e.dead.Load() {
+		return
+	}
+	next := it.run.After(out, time.Now())
+	if out.Interrupted {
+		w.handBack(it)
+		return
+	}
+	if next.Charged {
+		it.run.Attempt++
+	}
+	if next.State == engine.Retrying {
+		w.again(it, next)
+		return
+	}
+	rec := w.record(it, next)
+	if next.State == engine.Succeeded {
+		rec.Output = engine.Value{Data: out.Output}
+		if len(out.Output) > maxInline {
+			v, err := w.e.objects.put(w.e.ctx, w.e.objectName(it.run.ID, "out"), out.Output)
+			if err != nil {
+				w.outputFailed(it, err)
+				return
+			}
+			rec.Output = v
+		}
+	}
+	w.flush.record(it, rec)
+}
+
+// outputFailed charges an attempt whose result could not be stored.
+func (w *worker) outputFailed(it *item, err error) {
+	if w.e.written(err); w.e.dead.Load() {
+		return
+	}
+	if w.e.ctx.Err() != nil {
+		return
+	}
+	it.run.Attempt--
+	w.finish(it, engine.Outcome{
+		Failure:   &engine.Failure{Code: engine.CodeOf(err), Message: err.Error()},
+		Permanent: engine.CodeOf(err) == engine.CodeTooLarge,
+	})
+}
+
+func (w *worker) record(it *item, next engine.Next) engine.Record {
+	r := &it.run
+	keep := r.Keep[0]
+	if next.State == engine.Failed {
+		keep = r.Keep[1]
+	}
+	rec := engine.Record{
+		ID: r.ID, State: next.State, Queue: r.Queue, Task: r.Task, Rev: rank(r.Rev, 1), Attempt: r.Attempt, Deaths: r.Deaths,
+		Keep: keep, End: time.Now().UnixMilli(), Parent: r.Parent, RetryOf: r.RetryOf, Tags: r.Tags, Failure: next.Failure,
+	}
+	if !it.started.IsZero() {
+		rec.Start = it.started.UnixMilli()
+	}
+	if u := it.u; u != nil {
+		rec.Src, rec.SrcSeq = u.in.src, u.seq
+	}
+	return rec
+}
+
+// again schedules the next attempt: a short wait is spent here, without a slot
+// and under the lease; a longer one is a message of its own.
+func (w *worker) again(it *item, next engine.Next) {
+	if next.Failure != nil {
+		it.run.Failure = next.Failure
+	}
+	if d := time.Until(next.At); d < soon {
+		w.mu.Lock()
+		it.settled = false
+		it.started = time.Time{}
+		w.mu.Unlock()
+		w.later(it, d)
+		return
+	}
+	it.run.At = next.At.UnixMilli()
+	w.flush.delayed(it)
+}
+
+// later makes a run ready after d.
+func (w *worker) later(it *item, d time.Duration) {
+	w.mu.Lock()
+	w.late++
+	w.mu.Unlock()
+	time.AfterFunc(d, func() {
+		w.mu.Lock()
+		w.late--
+		w.mu.Unlock()
+		w.push(it)
+	})
+}
+
+// push makes runs ready.
+func (w *worker) push(items ...*item) {
+	now := time.Now()
+	w.mu.Lock()
+	if w.stopping {
+		w.mu.Unlock()
+		for _, it := range items {
+			w.handBack(it)
+		}
+		return
+	}
+	n := 0
+	for _, it := range items {
+		if at := it.run.At; at > now.UnixMilli() {
+			w.late++
+			time.AfterFunc(time.UnixMilli(at).Sub(now), func() {
+				w.mu.Lock()
+				w.late--
+				w.mu.Unlock()
+				w.push(it)
+			})
+			continue
+		}
+		w.ready.push(it)
+		n++
+	}
+	if n == 1 {
+		w.cond.Signal()
+	} else if n > 1 {
+		w.cond.Broadcast()
+	}
+	w.mu.Unlock()
+}
+
+// ended is told by the log's follower that a run has a terminal record.
+func (w *worker) ended(id engine.ID, s engine.State) {
+	w.mu.Lock()
+	it := w.runs[id]
+	if it == nil {
+		w.mu.Unlock()
+		return
+	}
+	it.ended = true
+	cancel := it.cancel
+	if it.settled || !it.running {
+		cancel = nil
+	}
+	w.mu.Unlock()
+	if cancel == nil {
+		return
+	}
+	if s == engine.Cancelled {
+		cancel(engine.ErrCancelled)
+		return
+	}
+	cancel(engine.ErrLost)
+}
+
+func (w *worker) disconnected() {
+	w.pub.disconnected()
+	w.mu.Lock()
+	for _, in := range w.intakes {
+		in.open = 0
+	}
+	w.mu.Unlock()
+}
+
+// reconnected: what is delivered from here on may have been under way before
+// the server went away.
+func (w *worker) reconnected() {
+	w.mu.Lock()
+	ins := append([]*intake(nil), w.intakes...)
+	w.mu.Unlock()
+	go func() {
+		for _, in := range ins {
+			for in.mark(w.ctx) != nil {
+				if sleep(w.ctx, retryPause) != nil {
+					return
+				}
+			}
+		}
+		w.pump()
+	}()
+}
+
+// Stop implements engine.Worker.
+func (w *worker) Stop(ctx context.Context) error {
+	w.once.Do(func() { w.stop(ctx) })
+	<-w.done
+	return nil
+}
+
+// afterCancel is how long attempts may take to end once their context has.
+const afterCancel = 5 * time.Second
+
+func (w *worker) stop(ctx context.Context) {
+	defer close(w.done)
+	w.mu.Lock()
+	w.stopping = true
+	var back []*item
+	for w.ready.n > 0 {
+		back = append(back, w.ready.pop())
+	}
+	ins := w.intakes
+	w.cond.Broadcast()
+	w.mu.Unlock()
+	for _, in := range ins {
+		in.close()
+	}
+	for _, it := range back {
+		w.handBack(it)
+	}
+	w.idle(ctx)
+	w.cancel(engine.ErrShutdown)
+	if !w.e.dead.Load() {
+		last, cancel := context.WithTimeout(w.e.ctx, afterCancel)
+		w.idle(last)
+		w.flush.drain(last)
+		cancel()
+		w.beat(true)
+	}
+	w.flush.stop()
+	w.doubts.stop()
+	w.stops.stop()
+	w.wg.Wait()
+	if !w.e.dead.Load() {
+		flush, cancel := context.WithTimeout(context.Background(), time.Second)
+		_ = w.nc.FlushWithContext(flush) // acknowledgements; without them runs are asked about again
+		cancel()
+	}
+	w.nc.Close()
+}
+
+// idle waits until no attempt is under way.
+func (w *worker) idle(ctx context.Context) {
+	t := time.NewTicker(2 * time.Millisecond)
+	defer t.Stop()
+	for {
+		w.mu.Lock()
+		n := w.busy + w.waiting
+		w.mu.Unlock()
+		if n == 0 || ctx.Err() != nil {
+			return
+		}
+		select {
+		case <-t.C:
+		case <-ctx.Done():
+		}
+	}
+}
+
+// handBack gives a run that is not to be executed here back to its queue, as a
+// new message: a nak would leave open whether it had begun.
+func (w *worker) handBack(it *item) {
+	w.mu.Lock()
+	it.settled = true
+	w.mu.Unlock()
+	w.flush.requeue(it)
+}
+
+// queue is a ring of runs.
+type queue struct {
+	buf  []*item
+	head int
+	n    int
+}
+
+func (q *queue) push(it *item) {
+	if q.n == len(q.buf) {
+		grown := make([]*item, max(64, 2*q.n))
+		for i := range q.n {
+			grown[i] = q.buf[(q.head+i)%len(q.buf)]
+		}
+		q.buf, q.head = grown, 0
+	}
+	q.buf[(q.head+q.n)%len(q.buf)] = it
+	q.n++
+}
+
+func (q *queue) pop() *item {
+	it := q.buf[q.head]
+	q.buf[q.head] = nil
+	q.head = (q.head + 1) % len(q.buf)
+	q.n--
+	return it
+}
+
+func (w *worker) logError(what string, err error) {
+	if w.e.ctx.Err() == nil && !w.e.dead.Load() {
+		w.e.log.Error("worker", "while", what, "error", err)
+	}
+}
