@@ -32,39 +32,15 @@ func (n *Node) exec(ctx context.Context, ea *engine.Attempt) engine.Outcome {
 	if ea.Run.Deadline != 0 && time.Now().UnixMilli() >= ea.Run.Deadline {
 		return failure(&fault{code: CodeDeadline, permanent: true, err: ErrDeadline})
 	}
-	a := &attempt{node: n, run: ea.Run, input: ea.Input, started: ea.Started, lease: ea.Lease}
-	a.call.a = a
-	ctx, cancel := bound(context.WithValue(ctx, attemptKey{}, a), ea.Run, time.Now())
-	defer cancel()
-	a.ctx = ctx
-	n.hookCall(n.opts.Hooks.Started, ctx, &a.call)
-	out, err := n.chained(ctx, t, &a.call)
-	o := n.outcome(ctx, ea.Run, out, err)
-	a.slot.end()
-	a.kids.settle(ctx)
+	a := newAttempt(ctx, n, ea)
+	defer a.end() // also when the handler ends the goroutine
+	n.hookCall(a, n.opts.Hooks.Started, &a.call)
+	out, err := n.chained(a, t, &a.call)
+	o := n.outcome(a, ea.Run, out, err)
 	if h := n.opts.Hooks.Finished; h != nil {
-		n.hookCall(func(ctx context.Context, c *Call) { h(ctx, c, err) }, ctx, &a.call)
+		n.hookCall(a, func(ctx context.Context, c *Call) { h(ctx, c, err) }, &a.call)
 	}
 	return o
-}
-
-// bound ends a context with the attempt's timeout or the run's deadline,
-// whichever comes first.
-func bound(ctx context.Context, r *engine.Run, now time.Time) (context.Context, context.CancelFunc) {
-	var at time.Time
-	var cause error
-	if r.Timeout > 0 {
-		at, cause = now.Add(r.Timeout), ErrTimeout
-	}
-	if r.Deadline != 0 {
-		if d := time.UnixMilli(r.Deadline); cause == nil || d.Before(at) {
-			at, cause = d, ErrDeadline
-		}
-	}
-	if cause == nil {
-		return context.WithCancel(ctx)
-	}
-	return context.WithDeadlineCause(ctx, at, cause)
 }
 
 // chained calls the middleware and, inside it, the handler. A panic of the
@@ -87,34 +63,21 @@ func (n *Node) invoke(ctx context.Context, c *Call) (json.RawMessage, error) {
 	return e.exec.execute(ctx, c)
 }
 
-// inProcess executes a handler on a goroutine of its own, so that one that ends
-// its goroutine (runtime.Goexit) ends nothing else.
+// inProcess executes a handler on the attempt's own goroutine. One of its own
+// would cost each attempt a stack that grows; so a handler that ends its
+// goroutine (runtime.Goexit) is left to the engine to notice.
 type inProcess struct {
 	call func(context.Context, []byte) ([]byte, error)
 }
 
-type result struct {
-	out json.RawMessage
-	err error
-}
-
-func (p inProcess) execute(ctx context.Context, c *Call) (json.RawMessage, error) {
-	done := make(chan result, 1)
-	go func() {
-		r := result{err: &fault{code: CodePanic, err: errGoexit}}
-		defer func() {
-			if v := recover(); v != nil {
-				r.err = panicked(v)
-			}
-			done <- r
-		}()
-		r.out, r.err = p.call(ctx, c.a.input)
+func (p inProcess) execute(ctx context.Context, c *Call) (out json.RawMessage, err error) {
+	defer func() {
+		if v := recover(); v != nil {
+			out, err = nil, panicked(v)
+		}
 	}()
-	r := <-done
-	return r.out, r.err
+	return p.call(ctx, c.a.input)
 }
-
-var errGoexit = errors.New("the handler ended its goroutine")
 
 // panicked is the failure of a panic, with the stack from where it happened.
 func panicked(v any) error {
@@ -145,8 +108,10 @@ func (n *Node) outcome(ctx context.Context, r *engine.Run, out []byte, err error
 	if s, ok := errors.AsType[*snoozeError](err); ok {
 		return engine.Outcome{Snooze: s.d}
 	}
+	if ctx.Err() == nil { // before its cause is asked for, see attempt
+		return failure(err)
+	}
 	switch cause := context.Cause(ctx); {
-	case ctx.Err() == nil:
 	case errors.Is(cause, ErrShutdown), errors.Is(cause, ErrLost):
 		return engine.Outcome{Interrupted: true}
 	case errors.Is(cause, ErrCancelled):
@@ -181,7 +146,7 @@ func clip(s string, n int) string {
 }
 
 // hookCall calls a hook, which must not do harm.
-func (n *Node) hookCall(fn func(context.Context, *Call), ctx context.Context, c *Call) { //nolint:revive // the hook stands first, as in a method call
+func (n *Node) hookCall(ctx context.Context, fn func(context.Context, *Call), c *Call) {
 	if fn == nil {
 		return
 	}

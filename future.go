@@ -21,6 +21,7 @@ type future struct {
 	mu   sync.Mutex // of what follows
 	rec  *engine.Record
 	done chan struct{} // made when somebody needs it
+	sub  sub           // the first, which is mostly the only one
 	subs []sub
 }
 
@@ -60,12 +61,15 @@ func (f *future) resolve(r *engine.Record) {
 		return
 	}
 	f.rec = r
-	subs := f.subs
-	f.subs = nil
+	first, subs := f.sub, f.subs
+	f.sub, f.subs = sub{}, nil
 	if f.done != nil {
 		close(f.done)
 	}
 	f.mu.Unlock()
+	if first.box != nil {
+		first.box.put(first.i)
+	}
 	for _, s := range subs {
 		s.box.put(s.i)
 	}
@@ -81,7 +85,11 @@ func (f *future) record() *engine.Record {
 func (f *future) subscribe(box *inbox, i int) {
 	f.mu.Lock()
 	ended := f.rec != nil
-	if !ended {
+	switch {
+	case ended:
+	case f.sub.box == nil:
+		f.sub = sub{box, i}
+	default:
 		f.subs = append(f.subs, sub{box, i})
 	}
 	f.mu.Unlock()

@@ -87,17 +87,20 @@ func First[T any](ctx context.Context, futures ...*Future[T]) (T, error) {
 	}
 	var errs []error
 	err := each(ctx, futures, func(i int, err error) error {
-		if err == nil {
-			out, err = futures[i].Get(ctx)
-		}
 		if err != nil {
+			return err
+		}
+		if out, err = futures[i].Get(ctx); err != nil {
 			errs = append(errs, err)
 			return nil
 		}
 		return errEnough
 	})
-	if errors.Is(err, errEnough) {
+	switch {
+	case errors.Is(err, errEnough):
 		return out, nil
+	case err != nil:
+		return out, err
 	}
 	return out, errors.Join(errs...)
 }

@@ -39,8 +39,7 @@ type Node struct {
 	worker  engine.Worker
 	closing bool
 
-	seen  routes         // what live workers take
-	async sync.WaitGroup // work begun on behalf of attempts
+	seen routes // what live workers take
 }
 
 // Open makes a node on an engine. The engine stays the caller's, to be closed
@@ -92,7 +91,6 @@ func (n *Node) Close() error {
 		err = w.Stop(ctx)
 		cancel()
 	}
-	n.async.Wait()
 	close(n.done)
 	if err != nil {
 		return &Error{Code: engine.CodeOf(err), Op: "close node", Err: err}

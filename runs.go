@@ -287,6 +287,7 @@ func (n *Node) Watch(ctx context.Context, id ID) iter.Seq2[*Info, error] {
 		}
 		tick := time.NewTicker(watchEvery)
 		defer tick.Stop()
+		ended := f.Done()
 		var last []byte
 		for {
 			in, err := n.eng.Get(ctx, id)
@@ -305,7 +306,8 @@ func (n *Node) Watch(ctx context.Context, id ID) iter.Seq2[*Info, error] {
 			last = now
 			select {
 			case <-tick.C:
-			case <-f.Done():
+			case <-ended:
+				ended = nil // an index elsewhere may lag behind
 			case <-ctx.Done():
 				yield(nil, ctxError(ctx, "watch run "+id.String()))
 				return

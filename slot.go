@@ -20,18 +20,18 @@ type slot struct {
 	over   bool          // the attempt has ended: leave the lease alone
 }
 
-// waiting calls fn, which waits for other runs, without the slot of ctx's
-// attempt, if it belongs to one.
+// waiting calls fn, which waits for other runs until ctx ends, without the slot
+// of ctx's attempt, if it belongs to one.
 func waiting(ctx context.Context, fn func() error) error {
 	a := attemptOf(ctx)
-	if a == nil {
+	if a == nil || ctx.Err() != nil {
 		return fn()
 	}
 	if err := a.slot.enter(a.lease); err != nil {
 		return &Error{Code: engine.CodeOf(err), Op: fmt.Sprintf("wait in run %s", a.run.ID), Err: err}
 	}
 	err := fn()
-	if lerr := a.slot.leave(a.ctx, a.lease); lerr != nil && err == nil {
+	if lerr := a.slot.leave(a, a.lease); lerr != nil && err == nil {
 		err = fmt.Errorf("take a slot again for run %s: %w", a.run.ID, lerr)
 	}
 	return err

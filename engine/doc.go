@@ -91,7 +91,10 @@ type WorkOptions struct {
 	Version string // of the program, for people
 	// Exec makes one attempt. It is called on a goroutine of its own, must not
 	// panic, and should return soon after ctx ends. It may return while the
-	// lease has yielded its slot: then there is none to free.
+	// lease has yielded its slot: then there is none to free. A handler may end
+	// the goroutine (runtime.Goexit): then Exec does not return, and the attempt
+	// has failed with CodePanic. Goroutines should be reused: a new one's stack
+	// grows for each attempt.
 	Exec func(ctx context.Context, a *Attempt) Outcome
 }
 
