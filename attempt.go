@@ -117,7 +117,10 @@ func (a *attempt) Value(key any) any {
 }
 
 func (a *attempt) progress(done float64, text string) {
-	a.lease.Progress(engine.Progress{Done: min(max(done, 0), 1), Text: text})
+	if !(done > 0) { //nolint:staticcheck // not a number is not over 0, either
+		done = 0
+	}
+	a.lease.Progress(engine.Progress{Done: min(done, 1), Text: text})
 }
 
 // save throttles checkpoints before they are encoded.

@@ -219,14 +219,15 @@ func TestLostAnswerOfSubmitIsRepeatedInDoubt(t *testing.T) {
 	t.Parallel()
 	var l *loop
 	l = family(t, func(ctx context.Context, n *faena.Node) error {
-		l.fail = errors.New("no answer")
-		_, err := childTask.Go(ctx, n, 1)
-		wantCode(t, "Go", err, faena.CodeInternal)
-		l.fail = nil
-		_, err = childTask.Run(ctx, n, 1)
+		if faena.Attempt(ctx) == 1 {
+			l.fail = errors.New("no answer")
+			_, err := childTask.Go(ctx, n, 1)
+			wantCode(t, "Go", err, faena.CodeInternal)
+			l.fail = nil
+		}
+		_, err := childTask.Run(ctx, n, 1)
 		return err
 	})
-	l.hold = false
 	if o := l.parent(t.Context(), 0); o.Failure != nil {
 		t.Fatalf("parent: %v", o.Failure)
 	}

@@ -52,7 +52,9 @@ func TestOutcomes(t *testing.T) {
 		"panic":          {fn: func(context.Context, point) (any, error) { panic("oh") }, want: fail(faena.CodePanic, false, "panic: oh")},
 		"panic nil map":  {fn: func(context.Context, point) (any, error) { var m map[int]int; m[1]++; return nil, nil }, want: fail(faena.CodePanic, false, "panic: assignment to entry in nil map")},
 		"a child's error": {
-			fn:   func(context.Context, point) (any, error) { return nil, &faena.Error{Code: faena.CodePanic, Op: "run c"} },
+			fn: func(context.Context, point) (any, error) {
+				return nil, &faena.Error{Code: faena.CodePanic, Op: "run c"}
+			},
 			want: fail(faena.CodeFailed, false, "run c: panic"),
 		},
 		"wrong type":  {input: `{"X":"a"}`, want: fail(faena.CodeInput, true, `decode input of t: field "X": want int, got string`)},
@@ -170,7 +172,9 @@ func TestMiddlewareAndHooks(t *testing.T) {
 	n := open(t, l, faena.Options{
 		Logger: slog.New(slog.DiscardHandler),
 		Hooks: faena.Hooks{
-			Started: func(_ context.Context, c *faena.Call) { log = append(log, fmt.Sprint("started ", c.Attempt(), c.Attempts())) },
+			Started: func(_ context.Context, c *faena.Call) {
+				log = append(log, fmt.Sprint("started ", c.Attempt(), c.Attempts()))
+			},
 			Finished: func(_ context.Context, _ *faena.Call, err error) {
 				log = append(log, fmt.Sprint("finished ", err))
 				panic("a hook's")

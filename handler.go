@@ -81,53 +81,88 @@ func (n *Node) Use(wrap ...Middleware) {
 
 // Handle makes the node execute the tasks; it begins to take their runs at once.
 // A second handler for a task is an error with CodeConflict, and then none of
-// the call's handlers is taken. An error of the engine leaves those before it
-// at work.
+// the call's handlers is taken. After an error of the engine those of them that
+// it has refused can be handled again.
 func (n *Node) Handle(handlers ...Handler) error {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	if n.closing {
 		return closed("handle tasks")
 	}
-	t := n.table.Load()
-	all := make(map[string]*entry, len(t.handlers)+len(handlers))
-	maps.Copy(all, t.handlers)
+	before := n.table.Load()
+	all := maps.Clone(before.handlers)
+	if all == nil {
+		all = map[string]*entry{}
+	}
+	added := make([]*entry, len(handlers))
 	for i, h := range handlers {
-		if h.call == nil {
-			return invalid("handle tasks", "handler %d is its zero value", i)
-		}
-		if all[h.task] != nil {
-			return &Error{Code: CodeConflict, Op: "handle " + h.task, Err: fmt.Errorf("task %q has a handler already", h.task)}
-		}
-		for _, q := range h.queues {
-			if err := checkName("queue", q); err != nil {
-				return &Error{Code: CodeInvalid, Op: "handle " + h.task, Err: err}
-			}
-		}
-		if len(h.queues) == 0 {
-			h.queues = []string{queueOr(h.set.queue)}
-		}
-		handlers[i] = h
-		all[h.task] = &entry{h, inProcess{h.call}}
-	}
-	if n.worker == nil {
-		w, err := n.eng.Work(engine.WorkOptions{
-			Slots: n.opts.Slots, Waiting: n.opts.MaxWaiting, Name: n.opts.Name, Version: n.opts.Version,
-			Exec: n.exec,
-		})
+		e, err := admit(all, h)
 		if err != nil {
-			return &Error{Code: engine.CodeOf(err), Op: "start worker", Err: err}
+			return err
 		}
-		n.worker = w
+		added[i], all[h.task] = e, e
 	}
-	n.table.Store(newTable(n, all, t.wrap)) // before the first run can come
-	ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
+	if err := n.startWorker(); err != nil {
+		return err
+	}
+	n.table.Store(newTable(n, all, before.wrap)) // before the first run can come
+	ctx, cancel := context.WithTimeout(context.Background(), handleTime)
 	defer cancel()
-	for _, h := range handlers {
-		for _, q := range h.queues {
-			if err := n.worker.Handle(ctx, q, h.task); err != nil {
-				return &Error{Code: engine.CodeOf(err), Op: fmt.Sprintf("take %s from queue %s", h.task, q), Err: err}
+	for i, e := range added {
+		if err := n.take(ctx, e); err != nil {
+			all = maps.Clone(all)
+			for _, e := range added[i:] {
+				delete(all, e.task)
 			}
+			n.table.Store(newTable(n, all, before.wrap))
+			return err
+		}
+	}
+	return nil
+}
+
+// handleTime bounds how long the engine may take to begin with handlers.
+const handleTime = 30 * time.Second
+
+// admit checks a handler against those there are.
+func admit(all map[string]*entry, h Handler) (*entry, error) {
+	if h.call == nil {
+		return nil, invalid("handle tasks", "a handler is its zero value")
+	}
+	op := "handle " + h.task
+	if all[h.task] != nil {
+		return nil, &Error{Code: CodeConflict, Op: op, Err: fmt.Errorf("task %q has a handler already", h.task)}
+	}
+	if len(h.queues) == 0 {
+		h.queues = []string{queueOr(h.set.queue)}
+	}
+	for _, q := range h.queues {
+		if err := checkName("queue", q); err != nil {
+			return nil, &Error{Code: CodeInvalid, Op: op, Err: err}
+		}
+	}
+	return &entry{h, inProcess{h.call}}, nil
+}
+
+func (n *Node) startWorker() error {
+	if n.worker != nil {
+		return nil
+	}
+	w, err := n.eng.Work(engine.WorkOptions{
+		Slots: n.opts.Slots, Waiting: n.opts.MaxWaiting, Name: n.opts.Name, Version: n.opts.Version,
+		Exec: n.exec,
+	})
+	if err != nil {
+		return &Error{Code: engine.CodeOf(err), Op: "start worker", Err: err}
+	}
+	n.worker = w
+	return nil
+}
+
+func (n *Node) take(ctx context.Context, e *entry) error {
+	for _, q := range e.queues {
+		if err := n.worker.Handle(ctx, q, e.task); err != nil {
+			return &Error{Code: engine.CodeOf(err), Op: fmt.Sprintf("take %s from queue %s", e.task, q), Err: err}
 		}
 	}
 	return nil
