@@ -15,7 +15,7 @@ import (
 // timer for each would be a third of what a short attempt costs, so it is made
 // only when somebody asks for Done.
 type attempt struct {
-	context.Context // the engine's, of this attempt
+	context.Context //nolint:containedctx // the engine's: an attempt is a context
 
 	node    *Node
 	run     *engine.Run
@@ -27,8 +27,8 @@ type attempt struct {
 	due   time.Time // when timeout or deadline pass; zero for never
 	cause error     // which of them
 
-	mu     sync.Mutex // of what follows
-	timed  context.Context
+	mu     sync.Mutex      // of what follows
+	timed  context.Context //nolint:containedctx // the same with its timer
 	cancel context.CancelFunc
 	over   bool
 
@@ -37,7 +37,7 @@ type attempt struct {
 	save save
 }
 
-func newAttempt(ctx context.Context, n *Node, ea *engine.Attempt) *attempt {
+func newAttempt(ctx context.Context, n *Node, ea *engine.Attempt) (context.Context, *attempt) {
 	a := &attempt{Context: ctx, node: n, run: ea.Run, input: ea.Input, started: ea.Started, lease: ea.Lease}
 	a.call.a = a
 	if d := ea.Run.Timeout; d > 0 {
@@ -48,7 +48,7 @@ func newAttempt(ctx context.Context, n *Node, ea *engine.Attempt) *attempt {
 			a.due, a.cause = d, ErrDeadline
 		}
 	}
-	return a
+	return a, a
 }
 
 // end is for when the handler has returned.
@@ -117,7 +117,7 @@ func (a *attempt) Value(key any) any {
 }
 
 func (a *attempt) progress(done float64, text string) {
-	if !(done > 0) { //nolint:staticcheck // not a number is not over 0, either
+	if !(done > 0) { // not <= 0: it may be no number
 		done = 0
 	}
 	a.lease.Progress(engine.Progress{Done: min(done, 1), Text: text})

@@ -71,11 +71,16 @@ func (a *attempt) submit(ctx context.Context, n *Node, o *order, runs []engine.R
 		a.kids.redo(places)
 		return err
 	}
-	if !o.set.detached && errors.Is(context.Cause(a), ErrCancelled) {
+	if !o.set.detached && a.cancelled() { //nolint:contextcheck // an attempt is a context, the one that ends it
 		n.abandon(context.WithoutCancel(ctx), ids(runs)) // those that cancelling the others has missed
-		return ctxError(a, "submit "+o.task)
+		return &Error{Code: CodeCancelled, Op: "submit " + o.task, Err: ErrCancelled}
 	}
 	return nil
+}
+
+// cancelled tells that the run was.
+func (a *attempt) cancelled() bool {
+	return a.Err() != nil && errors.Is(context.Cause(a), ErrCancelled)
 }
 
 // first tells that the run was never executed before.
@@ -143,14 +148,14 @@ func (a *attempt) adopt(ctx context.Context, n *Node, o *order, runs []engine.Ru
 		}
 	}
 	if len(ask) == 0 {
-		a.guard(n, o, runs)
+		a.guard(ctx, n, o, runs)
 		return n.store(ctx, o, runs)
 	}
 	found, err := a.find(ctx, n, o, runs, places, ask)
 	if err != nil {
 		return &Error{Code: engine.CodeOf(err), Op: "find children of run " + a.run.ID.String(), Err: err}
 	}
-	a.guard(n, o, runs)
+	a.guard(ctx, n, o, runs)
 	rest := order{task: o.task, set: o.set, batch: o.batch}
 	var missing []engine.Run
 	for i := range runs {
@@ -277,7 +282,7 @@ func ids(runs []engine.Run) []ID {
 }
 
 // guard notes the runs to be cancelled if the attempt's run is.
-func (a *attempt) guard(n *Node, o *order, runs []engine.Run) {
+func (a *attempt) guard(ctx context.Context, n *Node, o *order, runs []engine.Run) {
 	if o.set.detached {
 		return
 	}
@@ -291,15 +296,15 @@ func (a *attempt) guard(n *Node, o *order, runs []engine.Run) {
 		return
 	}
 	over := make(chan struct{})
-	unset := context.AfterFunc(a, func() {
+	unset := context.AfterFunc(a, func() { //nolint:contextcheck // an attempt is a context, the one that ends it
 		defer close(over)
-		if !errors.Is(context.Cause(a), ErrCancelled) {
+		if !a.cancelled() { //nolint:contextcheck // an attempt is a context, the one that ends it
 			return
 		}
 		k.mu.Lock()
 		all := slices.Clone(k.ids)
 		k.mu.Unlock()
-		n.abandon(context.WithoutCancel(a), all)
+		n.abandon(context.WithoutCancel(ctx), all)
 	})
 	k.unset = func() {
 		if !unset() {

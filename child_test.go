@@ -279,7 +279,10 @@ func TestInterruptedParentLeavesItsChildren(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		l := family(t, func(ctx context.Context, n *faena.Node) error {
-			for range childTask.Map(ctx, n, slices.Values([]int{1, 2})) {
+			for _, err := range childTask.Map(ctx, n, slices.Values([]int{1, 2})) {
+				if !errors.Is(err, faena.ErrShutdown) {
+					t.Errorf("Map yielded %v, want the shutdown", err)
+				}
 			}
 			return ctx.Err()
 		})

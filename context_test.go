@@ -146,9 +146,7 @@ func TestCheckpoint(t *testing.T) {
 func TestHandlersContext(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
-		var kept context.Context
 		inside(t, faena.Options{}, engine.Run{Timeout: time.Minute, Deadline: time.Now().Add(time.Hour).UnixMilli()}, nil, func(ctx context.Context) {
-			kept = ctx
 			if d, ok := ctx.Deadline(); !ok || time.Until(d) != time.Minute {
 				t.Errorf("Deadline = %s, %v, want in a minute", d, ok)
 			}
@@ -166,9 +164,11 @@ func TestHandlersContext(t *testing.T) {
 				t.Errorf("Cause of a derived context = %v, want the timeout", context.Cause(child))
 			}
 		})
-		inside(t, faena.Options{}, engine.Run{}, nil, func(ctx context.Context) { kept = ctx })
-		<-kept.Done()
-		if kept.Err() == nil {
+		kept := make(chan context.Context, 1)
+		inside(t, faena.Options{}, engine.Run{}, nil, func(ctx context.Context) { kept <- ctx })
+		ctx := <-kept
+		<-ctx.Done()
+		if ctx.Err() == nil {
 			t.Error("Err after the attempt = nil, want an error")
 		}
 	})

@@ -32,13 +32,13 @@ func (n *Node) exec(ctx context.Context, ea *engine.Attempt) engine.Outcome {
 	if ea.Run.Deadline != 0 && time.Now().UnixMilli() >= ea.Run.Deadline {
 		return failure(&fault{code: CodeDeadline, permanent: true, err: ErrDeadline})
 	}
-	a := newAttempt(ctx, n, ea)
+	ctx, a := newAttempt(ctx, n, ea)
 	defer a.end() // also when the handler ends the goroutine
-	n.hookCall(a, n.opts.Hooks.Started, &a.call)
-	out, err := n.chained(a, t, &a.call)
-	o := n.outcome(a, ea.Run, out, err)
+	n.hookCall(ctx, n.opts.Hooks.Started, &a.call)
+	out, err := n.chained(ctx, t, &a.call)
+	o := n.outcome(ctx, ea.Run, out, err)
 	if h := n.opts.Hooks.Finished; h != nil {
-		n.hookCall(a, func(ctx context.Context, c *Call) { h(ctx, c, err) }, &a.call)
+		n.hookCall(ctx, func(ctx context.Context, c *Call) { h(ctx, c, err) }, &a.call)
 	}
 	return o
 }

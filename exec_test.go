@@ -50,7 +50,7 @@ func TestOutcomes(t *testing.T) {
 		"snooze":         {fn: func(context.Context, point) (any, error) { return nil, faena.Snooze(time.Minute) }, want: engine.Outcome{Snooze: time.Minute}},
 		"snooze wrapped": {fn: func(context.Context, point) (any, error) { return nil, fmt.Errorf("x: %w", faena.Snooze(0)) }, want: engine.Outcome{Snooze: time.Millisecond}},
 		"panic":          {fn: func(context.Context, point) (any, error) { panic("oh") }, want: fail(faena.CodePanic, false, "panic: oh")},
-		"panic nil map":  {fn: func(context.Context, point) (any, error) { var m map[int]int; m[1]++; return nil, nil }, want: fail(faena.CodePanic, false, "panic: assignment to entry in nil map")},
+		"panic at run":   {fn: func(_ context.Context, p point) (any, error) { return 1 / p.X, nil }, want: fail(faena.CodePanic, false, "panic: runtime error: integer divide by zero")},
 		"a child's error": {
 			fn: func(context.Context, point) (any, error) {
 				return nil, &faena.Error{Code: faena.CodePanic, Op: "run c"}

@@ -176,7 +176,7 @@ func Keep(succeeded, failed time.Duration) Option {
 			if d < 0 || secs > math.MaxUint32 {
 				return invalid("", "Keep(%s, %s): want 0 to 136 years", succeeded, failed)
 			}
-			s.keep[i] = uint32(secs) //nolint:gosec // checked above
+			s.keep[i] = uint32(secs)
 		}
 		return nil
 	}}

@@ -31,7 +31,7 @@ func waiting(ctx context.Context, fn func() error) error {
 		return &Error{Code: engine.CodeOf(err), Op: fmt.Sprintf("wait in run %s", a.run.ID), Err: err}
 	}
 	err := fn()
-	if lerr := a.slot.leave(a, a.lease); lerr != nil && err == nil {
+	if lerr := a.slot.leave(a); lerr != nil && err == nil { //nolint:contextcheck // an attempt is a context, the one that ends it
 		err = fmt.Errorf("take a slot again for run %s: %w", a.run.ID, lerr)
 	}
 	return err
@@ -54,7 +54,7 @@ func (s *slot) enter(l engine.Lease) error {
 // leave ends a wait. The last one takes a slot again; whoever leaves while that
 // is under way waits for it too, and if another wait has begun by then the slot
 // goes back at once.
-func (s *slot) leave(ctx context.Context, l engine.Lease) error {
+func (s *slot) leave(a *attempt) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.waits--
@@ -68,7 +68,7 @@ func (s *slot) leave(ctx context.Context, l engine.Lease) error {
 		c := make(chan struct{})
 		s.regain = c
 		s.mu.Unlock()
-		err := l.Regain(ctx)
+		err := a.lease.Regain(a)
 		s.mu.Lock()
 		s.regain = nil
 		close(c)
@@ -77,10 +77,7 @@ func (s *slot) leave(ctx context.Context, l engine.Lease) error {
 		}
 		s.free = false
 		if s.waits > 0 && !s.over {
-			if err := l.Yield(); err != nil {
-				return nil //nolint:nilerr // others wait with the slot, then: rather slow than failed
-			}
-			s.free = true
+			s.free = a.lease.Yield() == nil // else others wait with the slot: rather slow than failed
 		}
 	}
 	return nil
