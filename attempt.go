@@ -62,6 +62,7 @@ func (a *attempt) end() {
 	if cancel != nil {
 		cancel()
 	}
+	a.slot.settle()
 }
 
 // bounded is the context with its timer.

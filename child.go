@@ -182,7 +182,7 @@ func (a *attempt) adopt(ctx context.Context, n *Node, o *order, runs []engine.Ru
 			continue
 		}
 		f.node, f.id, f.task = n, runs[i].ID, o.task
-		if err := f.attach(ctx); err != nil {
+		if _, err := f.attach(ctx); err != nil {
 			return err
 		}
 	}

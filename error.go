@@ -8,8 +8,9 @@ import (
 	"github.com/faena-dev/faena/engine"
 )
 
-// Error is every error of this package and of its engines: what was tried, what
-// kind of error it is, and why. The error of a failed run has the run's code
+// Error is every error of this package and of its engines, but for those that
+// wrap the end of a caller's context: what was tried, what kind of error it is,
+// and why. The error of a failed run has the run's code
 // and, after a panic, its stack.
 type Error = engine.Error
 

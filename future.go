@@ -3,6 +3,7 @@ package faena
 import (
 	"context"
 	"fmt"
+	"slices"
 	"sync"
 
 	"github.com/faena-dev/faena/engine"
@@ -37,20 +38,21 @@ type sub struct {
 func Attach[T any](ctx context.Context, node *Node, id ID) (*Future[T], error) {
 	f := new(Future[T])
 	f.node, f.id = node, id
-	if err := f.attach(ctx); err != nil {
+	if _, err := f.attach(ctx); err != nil {
 		return nil, err
 	}
 	return f, nil
 }
 
-func (f *future) attach(ctx context.Context) error {
+func (f *future) attach(ctx context.Context) (stop func(), err error) {
 	if f.node.isClosed() {
-		return closed("attach to run " + f.id.String())
+		return nil, closed("attach to run " + f.id.String())
 	}
-	if _, err := f.node.eng.Attach(ctx, f.id, f.resolve); err != nil {
-		return &Error{Code: engine.CodeOf(err), Op: "attach to run " + f.id.String(), Err: err}
+	stop, err = f.node.eng.Attach(ctx, f.id, f.resolve)
+	if err != nil {
+		return nil, &Error{Code: engine.CodeOf(err), Op: "attach to run " + f.id.String(), Err: err}
 	}
-	return nil
+	return stop, nil
 }
 
 // resolve is called by the engine with the run's end; the first one counts.
@@ -96,6 +98,16 @@ func (f *future) subscribe(box *inbox, i int) {
 	if ended {
 		box.put(i)
 	}
+}
+
+// unsubscribe takes back all wishes of box.
+func (f *future) unsubscribe(box *inbox) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.sub.box == box {
+		f.sub = sub{}
+	}
+	f.subs = slices.DeleteFunc(f.subs, func(s sub) bool { return s.box == box })
 }
 
 // ID is the run's id, to be stored and given to Attach later.

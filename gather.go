@@ -134,6 +134,13 @@ func each[T any](ctx context.Context, futures []*Future[T], fn func(i int, err e
 		f.subscribe(box, i)
 	}
 	told := make([]bool, len(futures))
+	defer func() {
+		for i, f := range futures {
+			if !told[i] {
+				f.unsubscribe(box)
+			}
+		}
+	}()
 	left := len(futures)
 	var buf []int
 	for left > 0 {

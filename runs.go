@@ -201,6 +201,9 @@ func (n *Node) Cancel(ctx context.Context, ids ...ID) ([]State, error) {
 // CancelAll cancels all open runs that q selects and tells how many it
 // cancelled.
 func (n *Node) CancelAll(ctx context.Context, q Query) (int, error) {
+	if len(q.States) == 0 {
+		q.States = slices.DeleteFunc(States(), State.Terminal)
+	}
 	return n.forAll(ctx, q, func(s State) bool { return !s.Terminal() }, func(ids []ID) (int, error) {
 		states, err := n.eng.Cancel(ctx, ids)
 		done := 0
@@ -280,11 +283,13 @@ const watchEvery = 250 * time.Millisecond
 // second, of several the last. An error ends it.
 func (n *Node) Watch(ctx context.Context, id ID) iter.Seq2[*Info, error] {
 	return func(yield func(*Info, error) bool) {
-		f, err := Attach[json.RawMessage](ctx, n, id)
+		f := &future{node: n, id: id}
+		stop, err := f.attach(ctx)
 		if err != nil {
 			yield(nil, err)
 			return
 		}
+		defer stop()
 		tick := time.NewTicker(watchEvery)
 		defer tick.Stop()
 		ended := f.Done()

@@ -89,3 +89,15 @@ func (s *slot) end() {
 	defer s.mu.Unlock()
 	s.over = true
 }
+
+// settle waits for a goroutine that the handler has left behind and that is
+// just taking the slot again: whether it did must be clear when the attempt
+// returns. Its context has ended.
+func (s *slot) settle() {
+	s.mu.Lock()
+	c := s.regain
+	s.mu.Unlock()
+	if c != nil {
+		<-c
+	}
+}

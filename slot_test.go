@@ -183,3 +183,27 @@ func TestManyWaitersOfOneSlot(t *testing.T) {
 		}
 	})
 }
+
+// A goroutine that the handler leaves behind takes no slot that nobody frees.
+func TestLeftBehindWaiterTakesNoSlot(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		l := newLoop(1)
+		n := open(t, l, faena.Options{})
+		handle(t, n, faena.Define[int, int]("nap").With(func(context.Context, int) (int, error) {
+			time.Sleep(time.Second)
+			return 0, nil
+		}), faena.Define[int, int]("parent").With(func(ctx context.Context, _ int) (int, error) {
+			go func() { _, _ = faena.Define[int, int]("nap").Run(ctx, n, 1) }()
+			time.Sleep(time.Millisecond)
+			return 0, nil
+		}))
+		if _, err := faena.Define[int, int]("parent").Run(t.Context(), n, 0); err != nil {
+			t.Errorf("Run = %v", err)
+		}
+		time.Sleep(time.Minute)
+		if len(l.slots) != 0 {
+			t.Errorf("%d slots are taken after all, want 0", len(l.slots))
+		}
+	})
+}
