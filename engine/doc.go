@@ -40,7 +40,8 @@ type Submitter interface {
 	SubmitBatch(ctx context.Context, runs []Run) error
 }
 
-// Watcher tells of ends of runs.
+// Watcher tells of ends of runs. The records it gives, with all they point to,
+// are fn's to keep.
 type Watcher interface {
 	// Watch calls fn once with the run's terminal record. It knows only of
 	// ends after the call: it is for runs about to be submitted. fn must not
@@ -58,6 +59,9 @@ type Watcher interface {
 // the call is seen.
 type Reader interface {
 	Get(ctx context.Context, id ID) (*Info, error)
+	// Find is Get for many, without inputs and outputs, in any order; ids that
+	// nobody knows are left out. It is what a parent finds its children by.
+	Find(ctx context.Context, ids []ID) ([]Info, error)
 	// List gives one page; an empty Page.Next ends.
 	List(ctx context.Context, q Query) (*Page, error)
 	Counts(ctx context.Context) ([]Count, error)
@@ -86,7 +90,11 @@ type WorkOptions struct {
 	Name    string // of the node, for people; default host and pid
 	Version string // of the program, for people
 	// Exec makes one attempt. It is called on a goroutine of its own, must not
-	// panic, and should return soon after ctx ends.
+	// panic, and should return soon after ctx ends. It may return while the
+	// lease has yielded its slot: then there is none to free. A handler may end
+	// the goroutine (runtime.Goexit): then Exec does not return, and the attempt
+	// has failed with CodePanic. Goroutines should be reused: a new one's stack
+	// grows for each attempt.
 	Exec func(ctx context.Context, a *Attempt) Outcome
 }
 
@@ -110,8 +118,9 @@ type Attempt struct {
 
 // Lease is an attempt's hold on its run.
 type Lease interface {
-	// Yield gives the slot back while the run waits for others; Regain takes
-	// one again, before any run that has not begun.
+	// Yield gives the slot back while the run waits for others, or fails with
+	// CodeLimit if too many wait already; Regain takes one again, before any
+	// run that has not begun. They are called in turn, Yield first.
 	Yield() error
 	Regain(ctx context.Context) error
 	// Progress is kept while the run is not finished. It never blocks; of many

@@ -230,6 +230,13 @@ type NodeInfo struct {
 	Waiting int       `json:"waiting"`
 	Queues  []string  `json:"queues"`
 	Tasks   []string  `json:"tasks"`
+	Routes  []Route   `json:"routes,omitempty"` // each Worker.Handle
+}
+
+// Route is a task that a worker takes from a queue.
+type Route struct {
+	Queue string `json:"queue"`
+	Task  string `json:"task"`
 }
 
 // Status is the state of the engine.

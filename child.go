@@ -1,0 +1,324 @@
+package faena
+
+import (
+	"bytes"
+	"context"
+	"crypto/sha256"
+	"encoding/binary"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"slices"
+	"sync"
+
+	"github.com/faena-dev/faena/engine"
+)
+
+// children are the runs that an attempt has submitted. A child's id derives
+// from its parent's and from what tells it among its siblings, so that the
+// parent's next attempt names it again: its task, its input and which one of
+// equal calls it is, or an explicit name. The order of calls does not matter:
+// concurrent calls have none. A child that failed is followed by one of the
+// same place with its try counted up.
+type children struct {
+	mu    sync.Mutex
+	calls map[uint64]uint32   // by hash of task and input: calls made
+	again map[uint64][]uint32 // calls whose submitting failed, to be made again
+	names map[string]uint64   // by explicit name: hash of task and input
+
+	ids   []ID   // to be cancelled with the parent
+	unset func() // ends the guard; nil if there is none
+}
+
+// place tells a child among its siblings.
+type place struct {
+	name string
+	sum  [sha256.Size]byte // of task and input
+	nth  uint32            // of equal calls
+	try  uint32            // of those before it that failed
+	sure bool              // nobody can have submitted it before
+	hop  bool              // looked for as what a retry has made of it
+}
+
+func (p *place) key() uint64 { return binary.BigEndian.Uint64(p.sum[:]) }
+
+func (p *place) id(parent ID) ID {
+	var n [8]byte
+	binary.BigEndian.PutUint32(n[4:], p.try)
+	if p.name != "" {
+		return parent.Derive("name", p.name, string(n[4:]))
+	}
+	binary.BigEndian.PutUint32(n[:], p.nth)
+	return parent.Derive("call", string(p.sum[:]), string(n[:]))
+}
+
+func sum(task string, input []byte) (s [sha256.Size]byte) {
+	h := sha256.New()
+	h.Write([]byte(task))
+	h.Write([]byte{0}) // not in a name
+	h.Write(input)
+	h.Sum(s[:0])
+	return s
+}
+
+// submit stores an order's runs as children of the attempt's run.
+func (a *attempt) submit(ctx context.Context, n *Node, o *order, runs []engine.Run) error {
+	places, err := a.kids.place(o, runs, a.first())
+	if err != nil {
+		return err
+	}
+	if err := a.adopt(ctx, n, o, runs, places); err != nil {
+		a.kids.redo(places)
+		return err
+	}
+	if !o.set.detached && a.cancelled() { //nolint:contextcheck // an attempt is a context, the one that ends it
+		n.abandon(context.WithoutCancel(ctx), ids(runs)) // those that cancelling the others has missed
+		return &Error{Code: CodeCancelled, Op: "submit " + o.task, Err: ErrCancelled}
+	}
+	return nil
+}
+
+// cancelled tells that the run was.
+func (a *attempt) cancelled() bool {
+	return a.Err() != nil && errors.Is(context.Cause(a), ErrCancelled)
+}
+
+// first tells that the run was never executed before.
+func (a *attempt) first() bool {
+	r := a.run
+	return r.Attempt == 0 && r.Rev == 0 && r.Deaths == 0 && !r.Doubt
+}
+
+// place tells each run's place among its siblings; first, that the parent has
+// not been executed before.
+func (k *children) place(o *order, runs []engine.Run, first bool) ([]place, error) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if k.calls == nil {
+		k.calls, k.again, k.names = map[uint64]uint32{}, map[uint64][]uint32{}, map[string]uint64{}
+	}
+	places := make([]place, len(runs))
+	for i := range runs {
+		p := &places[i]
+		p.sum, p.name, p.sure = sum(o.task, runs[i].Input.Data), o.set.named, first
+		key := p.key()
+		if p.name != "" {
+			before, used := k.names[p.name]
+			if used && before != key {
+				return nil, misnamed(o, "of this attempt")
+			}
+			k.names[p.name] = key
+			p.sure = first && !used
+			continue
+		}
+		if g := k.again[key]; len(g) > 0 {
+			p.nth, p.sure = g[len(g)-1], false
+			k.again[key] = g[:len(g)-1]
+			continue
+		}
+		p.nth = k.calls[key]
+		k.calls[key]++
+	}
+	return places, nil
+}
+
+// redo lets the next equal calls have these places: their submitting failed, or
+// its answer was lost.
+func (k *children) redo(places []place) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	for i := range places {
+		if p := &places[i]; p.name == "" {
+			k.again[p.key()] = append(k.again[p.key()], p.nth)
+		}
+	}
+}
+
+func misnamed(o *order, where string) error {
+	return &Error{Code: CodeConflict, Op: "submit " + o.task, Err: fmt.Errorf("a child %s named %q has another task or input", where, o.set.named)}
+}
+
+// adopt finds the runs that exist and stores the others.
+func (a *attempt) adopt(ctx context.Context, n *Node, o *order, runs []engine.Run, places []place) error {
+	var ask []int
+	for i := range runs {
+		runs[i].ID, runs[i].Parent = places[i].id(a.run.ID), a.run.ID
+		if !places[i].sure {
+			ask = append(ask, i)
+		}
+	}
+	if len(ask) == 0 {
+		a.guard(ctx, n, o, runs)
+		return n.store(ctx, o, runs)
+	}
+	found, err := a.find(ctx, n, o, runs, places, ask)
+	if err != nil {
+		return &Error{Code: engine.CodeOf(err), Op: "find children of run " + a.run.ID.String(), Err: err}
+	}
+	a.guard(ctx, n, o, runs)
+	rest := order{task: o.task, set: o.set, batch: o.batch}
+	var missing []engine.Run
+	for i := range runs {
+		if found[i] {
+			continue
+		}
+		runs[i].Doubt = !places[i].sure
+		missing = append(missing, runs[i])
+		if o.futures != nil {
+			rest.futures = append(rest.futures, o.futures[i])
+		}
+	}
+	if len(missing) > 0 {
+		if err := n.store(ctx, &rest, missing); err != nil {
+			return err
+		}
+	}
+	if o.futures == nil {
+		o.ids = ids(runs)
+		return nil
+	}
+	for i, f := range o.futures {
+		if !found[i] {
+			continue
+		}
+		f.node, f.id, f.task = n, runs[i].ID, o.task
+		if _, err := f.attach(ctx); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// find looks for the runs numbered ask and sets each one's id: that of the run
+// that succeeded or is under way in its place, or the next free one.
+func (a *attempt) find(ctx context.Context, n *Node, o *order, runs []engine.Run, places []place, ask []int) ([]bool, error) {
+	found := make([]bool, len(runs))
+	for len(ask) > 0 {
+		infos := make(map[ID]*engine.Info, len(ask))
+		for part := range slices.Chunk(ask, maxIDs) {
+			want := make([]ID, len(part))
+			for j, i := range part {
+				want[j] = runs[i].ID
+			}
+			have, err := n.eng.Find(ctx, want)
+			if err != nil {
+				return nil, err
+			}
+			for j := range have {
+				infos[have[j].ID] = &have[j]
+			}
+		}
+		var more []int
+		for _, i := range ask {
+			in := infos[runs[i].ID]
+			if in == nil {
+				if !places[i].hop {
+					continue // free
+				}
+				in = &engine.Info{State: Failed} // the retry is forgotten already
+			}
+			if o.set.named != "" && !in.ID.IsZero() {
+				if err := checkNamed(ctx, n, o, runs[i]); err != nil {
+					return nil, err
+				}
+			}
+			if in.State != Failed && in.State != Cancelled {
+				found[i] = true
+				continue
+			}
+			if err := a.after(&runs[i], &places[i], in); err != nil {
+				return nil, err
+			}
+			more = append(more, i)
+		}
+		ask = more
+	}
+	return found, nil
+}
+
+// after moves on from a child that did not succeed: to the run that somebody
+// has made of it by retrying it, or to the next one in its place.
+func (a *attempt) after(r *engine.Run, p *place, in *engine.Info) error {
+	if in.RetriedBy != "" {
+		id, err := ParseID(in.RetriedBy)
+		r.ID, p.hop = id, true
+		return err
+	}
+	p.try++
+	p.hop = false
+	r.ID = p.id(a.run.ID)
+	return nil
+}
+
+// checkNamed compares what has the name with what shall have it, as far as the
+// former's input is still known.
+func checkNamed(ctx context.Context, n *Node, o *order, r engine.Run) error {
+	in, err := n.eng.Get(ctx, r.ID)
+	if err != nil {
+		return err
+	}
+	if in.Task != o.task || len(in.Input) > 0 && !bytes.Equal(plain(in.Input), plain(r.Input.Data)) {
+		return misnamed(o, "of an earlier attempt")
+	}
+	return nil
+}
+
+// plain is JSON as any encoder on its way would have left it.
+func plain(b []byte) []byte {
+	var out, safe bytes.Buffer
+	if json.Compact(&out, b) != nil {
+		return b
+	}
+	json.HTMLEscape(&safe, out.Bytes())
+	return safe.Bytes()
+}
+
+func ids(runs []engine.Run) []ID {
+	out := make([]ID, len(runs))
+	for i := range runs {
+		out[i] = runs[i].ID
+	}
+	return out
+}
+
+// guard notes the runs to be cancelled if the attempt's run is.
+func (a *attempt) guard(ctx context.Context, n *Node, o *order, runs []engine.Run) {
+	if o.set.detached {
+		return
+	}
+	k := &a.kids
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	for i := range runs {
+		k.ids = append(k.ids, runs[i].ID)
+	}
+	if k.unset != nil {
+		return
+	}
+	over := make(chan struct{})
+	unset := context.AfterFunc(a, func() { //nolint:contextcheck // an attempt is a context, the one that ends it
+		defer close(over)
+		if !a.cancelled() { //nolint:contextcheck // an attempt is a context, the one that ends it
+			return
+		}
+		k.mu.Lock()
+		all := slices.Clone(k.ids)
+		k.mu.Unlock()
+		n.abandon(context.WithoutCancel(ctx), all)
+	})
+	k.unset = func() {
+		if !unset() {
+			<-over
+		}
+	}
+}
+
+// settle ends the guard when the attempt ends; it waits for what it began.
+func (k *children) settle() {
+	k.mu.Lock()
+	unset := k.unset
+	k.mu.Unlock()
+	if unset != nil {
+		unset()
+	}
+}

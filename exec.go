@@ -1,0 +1,173 @@
+package faena
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"log/slog"
+	"runtime/debug"
+	"strings"
+	"time"
+
+	"github.com/faena-dev/faena/engine"
+)
+
+// Bounds of what is stored of a failure.
+const (
+	maxMessage = 4 << 10
+	maxStack   = 16 << 10
+)
+
+// executor makes a handler's call. The one here is a goroutine of this process;
+// handler processes will be another.
+type executor interface {
+	execute(ctx context.Context, c *Call) (json.RawMessage, error)
+}
+
+// exec is what the engine calls for each attempt.
+func (n *Node) exec(ctx context.Context, ea *engine.Attempt) engine.Outcome {
+	t := n.table.Load()
+	if ea.Run.Deadline != 0 && time.Now().UnixMilli() >= ea.Run.Deadline {
+		return failure(&fault{code: CodeDeadline, permanent: true, err: ErrDeadline})
+	}
+	ctx, a := newAttempt(ctx, n, ea)
+	defer a.end() // also when the handler ends the goroutine
+	n.hookCall(ctx, n.opts.Hooks.Started, &a.call)
+	out, err := n.chained(ctx, t, &a.call)
+	o := n.outcome(ctx, ea.Run, out, err)
+	if h := n.opts.Hooks.Finished; h != nil {
+		n.hookCall(ctx, func(ctx context.Context, c *Call) { h(ctx, c, err) }, &a.call)
+	}
+	return o
+}
+
+// chained calls the middleware and, inside it, the handler. A panic of the
+// middleware is an error, too.
+func (n *Node) chained(ctx context.Context, t *table, c *Call) (out json.RawMessage, err error) {
+	defer func() {
+		if v := recover(); v != nil {
+			out, err = nil, panicked(v)
+		}
+	}()
+	return t.chain(ctx, c)
+}
+
+// invoke is the innermost Next: the handler itself.
+func (n *Node) invoke(ctx context.Context, c *Call) (json.RawMessage, error) {
+	e := n.table.Load().handlers[c.Task()]
+	if e == nil {
+		return nil, &fault{code: CodeUnknownTask, err: fmt.Errorf("this node has no handler for task %q", c.Task())}
+	}
+	return e.exec.execute(ctx, c)
+}
+
+// inProcess executes a handler on the attempt's own goroutine. One of its own
+// would cost each attempt a stack that grows; so a handler that ends its
+// goroutine (runtime.Goexit) is left to the engine to notice.
+type inProcess struct {
+	call func(context.Context, []byte) ([]byte, error)
+}
+
+func (p inProcess) execute(ctx context.Context, c *Call) (out json.RawMessage, err error) {
+	defer func() {
+		if v := recover(); v != nil {
+			out, err = nil, panicked(v)
+		}
+	}()
+	return p.call(ctx, c.a.input)
+}
+
+// panicked is the failure of a panic, with the stack from where it happened.
+func panicked(v any) error {
+	stack := debug.Stack()
+	// The panic's own frame ends the frames of this function and its callers.
+	if i := bytes.Index(stack, []byte("\npanic(")); i >= 0 {
+		lines := bytes.SplitN(stack[i+1:], []byte("\n"), 3)
+		stack = lines[len(lines)-1]
+	}
+	err, ok := v.(error)
+	if !ok {
+		return &fault{code: CodePanic, stack: string(stack), err: fmt.Errorf("panic: %v", v)}
+	}
+	return &fault{code: CodePanic, stack: string(stack), err: fmt.Errorf("panic: %w", err)}
+}
+
+// outcome is what an attempt's output or error mean for its run.
+func (n *Node) outcome(ctx context.Context, r *engine.Run, out []byte, err error) engine.Outcome {
+	if err == nil {
+		if int64(len(out)) > n.opts.MaxOutput {
+			return failure(&fault{
+				code: CodeTooLarge, permanent: true,
+				err: fmt.Errorf("the output of %d bytes is over the limit of %d (MaxOutput)", len(out), n.opts.MaxOutput),
+			})
+		}
+		return engine.Outcome{Output: out}
+	}
+	if s, ok := errors.AsType[*snoozeError](err); ok {
+		return engine.Outcome{Snooze: s.d}
+	}
+	if ctx.Err() == nil { // before its cause is asked for, see attempt
+		return failure(err)
+	}
+	switch cause := context.Cause(ctx); {
+	case errors.Is(cause, ErrShutdown), errors.Is(cause, ErrLost):
+		return engine.Outcome{Interrupted: true}
+	case errors.Is(cause, ErrCancelled):
+		return failure(&fault{code: CodeCancelled, err: ErrCancelled})
+	case errors.Is(cause, ErrTimeout):
+		err = &fault{code: CodeTimeout, err: fmt.Errorf("the attempt's timeout of %s has passed: %w", r.Timeout, err)}
+	case errors.Is(cause, ErrDeadline):
+		err = &fault{code: CodeDeadline, permanent: true, err: fmt.Errorf("%w: %w", ErrDeadline, err)}
+	}
+	return failure(err)
+}
+
+func failure(err error) engine.Outcome {
+	f := &Failure{Code: CodeFailed, Message: clip(err.Error(), maxMessage)}
+	o := engine.Outcome{Failure: f}
+	if p, ok := errors.AsType[*permanentError](err); ok && p != nil {
+		f.Code, o.Permanent = CodePermanent, true
+	}
+	if x, ok := errors.AsType[*fault](err); ok {
+		f.Code, f.Stack = x.code, clip(x.stack, maxStack)
+		o.Permanent = o.Permanent || x.permanent
+	}
+	return o
+}
+
+// clip bounds a text and makes it valid UTF-8.
+func clip(s string, n int) string {
+	if len(s) > n {
+		s = s[:n-3] + "..."
+	}
+	return strings.ToValidUTF8(s, "\uFFFD")
+}
+
+// hookCall calls a hook, which must not do harm.
+func (n *Node) hookCall(ctx context.Context, fn func(context.Context, *Call), c *Call) {
+	if fn == nil {
+		return
+	}
+	defer func() {
+		if v := recover(); v != nil {
+			n.log.LogAttrs(ctx, slog.LevelError, "a hook panicked", slog.Any("panic", v), slog.String("run_id", c.ID().String()))
+		}
+	}()
+	fn(ctx, c)
+}
+
+// report tells of an error that no caller sees.
+func (n *Node) report(err error) {
+	if h := n.opts.Hooks.Error; h != nil {
+		defer func() {
+			if v := recover(); v != nil {
+				n.log.Error("a hook panicked", slog.Any("panic", v))
+			}
+		}()
+		h(err)
+		return
+	}
+	n.log.Warn("in the background", slog.Any("error", err))
+}
