@@ -267,20 +267,16 @@ func (e *Engine) setPause(ctx context.Context, op, queue string, set func(ctx co
 		}
 		return &engine.Error{Code: engine.CodeUnavailable, Op: op, Err: err}
 	}
-	s, err := e.stream(ctx, streamDelayed)
+	all, err := e.consumers(ctx, streamDelayed)
 	if err != nil {
 		return err
 	}
-	names := s.ConsumerNames(ctx)
-	for n := range names.Name() {
-		if n == dueConsumer(queue) || strings.HasPrefix(n, parkConsumer(queue, "")) {
-			if err := set(ctx, streamDelayed, n); err != nil {
+	for _, c := range all {
+		if c.Name == dueConsumer(queue) || strings.HasPrefix(c.Config.FilterSubject, parkSubject(queue, "")) {
+			if err := set(ctx, streamDelayed, c.Name); err != nil {
 				return &engine.Error{Code: engine.CodeUnavailable, Op: op, Err: err}
 			}
 		}
-	}
-	if err := names.Err(); err != nil {
-		return &engine.Error{Code: engine.CodeUnavailable, Op: op, Err: err}
 	}
 	return e.commit(ctx)
 }

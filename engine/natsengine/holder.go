@@ -157,16 +157,20 @@ func (h *holder) start(ctx context.Context) error {
 	if err := h.follow(posDelayed, h.takeDelayed); err != nil {
 		return err
 	}
-	names := h.e.js.StreamNames(ctx, jetstream.WithStreamListSubject(prefix+".q.>"))
-	for n := range names.Name() {
+	var names []string
+	l := h.e.js.StreamNames(ctx, jetstream.WithStreamListSubject(prefix+".q.>"))
+	for n := range l.Name() {
+		names = append(names, n)
+	}
+	if err := l.Err(); err != nil {
+		return fmt.Errorf("list queues: %w", unavailable(err))
+	}
+	for _, n := range names {
 		if len(n) > len(streamQueue) {
 			if err := h.e.queue(ctx, untoken(n[len(streamQueue):])); err != nil {
 				return err
 			}
 		}
-	}
-	if err := names.Err(); err != nil {
-		return fmt.Errorf("list queues: %w", unavailable(err))
 	}
 	if err := h.noteOpened(ctx); err != nil {
 		return err

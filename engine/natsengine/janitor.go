@@ -94,16 +94,16 @@ func (h *holder) purgeAcked(ctx context.Context, done map[string]purged, now tim
 			return nil, err
 		}
 	}
-	s, err := e.stream(ctx, streamDelayed)
+	last, err := e.last(ctx, streamDelayed)
 	if err != nil {
 		return nil, err
 	}
-	consumers := s.ListConsumers(ctx)
-	for c := range consumers.Info() {
-		floor, err := h.floor(ctx, streamDelayed, c.Name)
-		if err != nil {
-			return nil, err
-		}
+	consumers, err := e.consumers(ctx, streamDelayed)
+	if err != nil {
+		return nil, err
+	}
+	for _, c := range consumers {
+		floor := floorOf(c, last)
 		src, queue := srcDue, strings.TrimPrefix(c.Config.FilterSubject, prefix+".d.due.")
 		if rest, ok := strings.CutPrefix(c.Config.FilterSubject, prefix+".d.park."); ok {
 			src = srcParked
@@ -117,10 +117,19 @@ func (h *holder) purgeAcked(ctx context.Context, done map[string]purged, now tim
 			return nil, err
 		}
 	}
-	return f, consumers.Err()
+	return f, nil
 }
 
-// floor is the sequence up to which a consumer has nothing left to do.
+// floorOf is the sequence up to which a consumer has nothing left to do; last was
+// the stream's end before the consumer was asked.
+func floorOf(i *jetstream.ConsumerInfo, last uint64) uint64 {
+	if i.NumPending == 0 && i.NumAckPending == 0 {
+		return last
+	}
+	return i.AckFloor.Stream
+}
+
+// floor is floorOf a queue's consumer.
 func (h *holder) floor(ctx context.Context, stream, consumer string) (uint64, error) {
 	last, err := h.e.last(ctx, stream) // before the consumer is asked
 	if err != nil {
@@ -130,11 +139,7 @@ func (h *holder) floor(ctx context.Context, stream, consumer string) (uint64, er
 	if err != nil {
 		return 0, fmt.Errorf("look at consumer %s: %w", consumer, unavailable(err))
 	}
-	i := c.CachedInfo()
-	if i.NumPending == 0 && i.NumAckPending == 0 {
-		return last, nil
-	}
-	return i.AckFloor.Stream, nil
+	return floorOf(c.CachedInfo(), last), nil
 }
 
 // purgeTo purges a subject up to and with seq, when it is worth it. What the

@@ -41,19 +41,9 @@ func (h *holder) recover(ctx context.Context) error {
 
 func (h *holder) renewConsumers(ctx context.Context, stream string) error {
 	e := h.e
-	s, err := e.stream(ctx, stream)
+	all, err := e.consumers(ctx, stream)
 	if err != nil {
 		return err
-	}
-	var all []*jetstream.ConsumerInfo
-	l := s.ListConsumers(ctx)
-	for i := range l.Info() {
-		if i.Config.Durable != "" {
-			all = append(all, i)
-		}
-	}
-	if err := l.Err(); err != nil {
-		return fmt.Errorf("list consumers of %s: %w", stream, unavailable(err))
 	}
 	for _, i := range all {
 		e.beganMu.Lock()
@@ -70,6 +60,28 @@ func (h *holder) renewConsumers(ctx context.Context, stream string) error {
 		}
 	}
 	return nil
+}
+
+// consumers lists a stream's durable consumers. The listing is read to its end,
+// because the library's leaks a goroutine otherwise.
+func (e *Engine) consumers(ctx context.Context, stream string) ([]*jetstream.ConsumerInfo, error) {
+	s, err := e.stream(ctx, stream)
+	if err != nil {
+		return nil, err
+	}
+	ctx, cancel := context.WithTimeout(ctx, requestTimeout)
+	defer cancel()
+	var out []*jetstream.ConsumerInfo
+	l := s.ListConsumers(ctx)
+	for i := range l.Info() {
+		if i.Config.Durable != "" {
+			out = append(out, i)
+		}
+	}
+	if err := l.Err(); err != nil {
+		return nil, fmt.Errorf("list consumers of %s: %w", stream, unavailable(err))
+	}
+	return out, nil
 }
 
 // began is up to where a consumer had delivered when this process opened.
