@@ -17,7 +17,7 @@ const (
 // does. It checks ctx between steps of some milliseconds, and reports span.
 func (p *Pool) Decimal(ctx context.Context, x *big.Int, span Span) ([]byte, error) {
 	// log10(2) < 30103/100000, and never too few digits: one more for the floor.
-	digits := int(uint64(x.BitLen())*30103/100000) + 1
+	digits := int(int64(x.BitLen())*30103/100000) + 1
 	depth := 0
 	for digits>>depth > leafDigits {
 		depth++

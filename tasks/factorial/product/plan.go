@@ -11,12 +11,15 @@ import (
 // digits: memory ends long before.
 const MaxN = 1 << 40
 
+// MaxParts is the most parts that a plan has.
+const MaxParts = 1 << 20
+
 var (
 	// ErrNegative is the error for a negative n, which has no factorial.
 	ErrNegative = errors.New("n is negative")
 	// ErrTooLarge is the error for n above MaxN.
 	ErrTooLarge = errors.New("n is too large")
-	// ErrPart is the error for a Part or a plan's size that makes no sense.
+	// ErrPart is the error for a Part, or a number of parts, that makes no sense.
 	ErrPart = errors.New("invalid part")
 )
 
@@ -55,51 +58,55 @@ func checkN(n int64) error {
 // makes fewer where n! has less than k odd prime factors, none for n < 3. It is
 // a function of n and k alone, on every machine. Its time grows with n, a few
 // seconds at 10⁹, and the memory with √n. The errors are ErrNegative,
-// ErrTooLarge, ErrPart for k < 1, or ctx's.
+// ErrTooLarge, ErrPart for k < 1 or above MaxParts, or ctx's.
 func Plan(ctx context.Context, n int64, k int) ([]Part, error) {
 	if err := checkN(n); err != nil {
 		return nil, err
 	}
-	if k < 1 {
-		return nil, fmt.Errorf("plan factorial of %d in %d parts: %w", n, k, ErrPart)
+	if k < 1 || k > MaxParts {
+		return nil, fmt.Errorf("plan factorial of %d in %d parts: %w: 1 to %d go", n, k, ErrPart, MaxParts)
 	}
-	var total, factors uint64
+	var total, factors int64
 	for p := range oddPrimes(ctx, 3, n) {
-		e := uint64(exponent(n, p)) //nolint:gosec // an exponent is never negative
+		e := exponent(n, p)
 		total += e * weight(p)
 		factors += e
 	}
-	k = int(min(uint64(k), factors)) //nolint:gosec // k is positive
-	parts := make([]Part, 0, k)
-	here, done := Factor{Prime: 3}, uint64(0) // done is the weight before here
-	cut := func(at Factor, before uint64) {
-		parts = append(parts, Part{N: n, From: here, To: at, Bits: int64((before - done) >> weightShift)}) //nolint:gosec // below 2^50
+	if err := ctx.Err(); err != nil {
+		return nil, fmt.Errorf("plan factorial of %d: %w", n, err)
+	}
+	if factors == 0 {
+		return nil, nil
+	}
+	count := min(int64(k), factors)
+	parts := make([]Part, 0, count)
+	here, done := Factor{Prime: 3}, int64(0) // done is the weight before here
+	cut := func(at Factor, before int64) {
+		parts = append(parts, Part{N: n, From: here, To: at, Bits: (before - done) >> weightShift})
 		here, done = at, before
 	}
-	var before uint64
+	before := int64(0)
 	for p := range oddPrimes(ctx, 3, n) {
 		e, w := exponent(n, p), weight(p)
-		for len(parts) < k-1 {
-			// The factor in which the next cut's share of the weight is reached is the
-			// first of the next part; but no part is empty.
-			goal := mulDiv(total, uint64(len(parts)+1), uint64(k)) //nolint:gosec // k is positive
-			skip := int64((max(goal, before) - before) / w)        //nolint:gosec // at most total
+		for i := int64(len(parts)) + 1; i < count; i++ {
+			// The factor that completes its share of the weight begins the next part;
+			// but no part is empty.
+			goal := total/count*i + total%count*i/count
+			skip := max(goal-before, 0) / w
 			if here.Prime == p {
 				skip = max(skip, here.Skip+1)
 			}
 			if skip >= e {
 				break
 			}
-			cut(Factor{Prime: p, Skip: skip}, before+uint64(skip)*w) //nolint:gosec // skip is positive
+			cut(Factor{Prime: p, Skip: skip}, before+skip*w)
 		}
-		before += uint64(e) * w //nolint:gosec // an exponent is never negative
+		before += e * w
 	}
 	if err := ctx.Err(); err != nil {
 		return nil, fmt.Errorf("plan factorial of %d: %w", n, err)
 	}
-	if factors > 0 {
-		cut(Factor{Prime: n + 1}, total)
-	}
+	cut(Factor{Prime: n + 1}, total)
 	return parts, nil
 }
 
@@ -109,11 +116,11 @@ const weightShift = 6
 // weight returns log2(p) in units of 2^-weightShift, rounded down, for p > 0. It
 // uses no floating point: that may differ between machines in the last bit,
 // and with it a plan.
-func weight(p int64) uint64 {
+func weight(p int64) int64 {
 	x := uint64(p) //nolint:gosec // p is positive
 	length := bits.Len64(x)
 	x <<= 64 - length
-	w := uint64(length - 1) //nolint:gosec // p is positive
+	w := int64(length - 1)
 	for range weightShift {
 		w <<= 1
 		hi, lo := bits.Mul64(x, x)
@@ -125,14 +132,4 @@ func weight(p int64) uint64 {
 		}
 	}
 	return w
-}
-
-// mulDiv returns a·b/c for b ≤ c.
-func mulDiv(a, b, c uint64) uint64 {
-	if b == c {
-		return a
-	}
-	hi, lo := bits.Mul64(a, b)
-	q, _ := bits.Div64(hi, lo, c)
-	return q
 }

@@ -18,7 +18,7 @@ func oddPrimes(ctx context.Context, from, to int64) iter.Seq[int64] {
 			return
 		}
 		base := smallPrimes(root(to))
-		composite := make([]bool, segment)
+		composite := make([]bool, min(segment, (to-from)/2+1))
 		for low := from; low <= to && ctx.Err() == nil; low += 2 * segment {
 			high := min(low+2*segment-1, to)
 			sieve(composite, base, low, high)

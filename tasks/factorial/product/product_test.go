@@ -19,29 +19,29 @@ import (
 )
 
 // factorial computes n! in k parts, each sent through JSON and back.
-func factorial(t testing.TB, n int64, k int, opt product.Options) *big.Int {
-	t.Helper()
-	parts, err := product.Plan(t.Context(), n, k)
+func factorial(tb testing.TB, n int64, k int, opt product.Options) *big.Int {
+	tb.Helper()
+	parts, err := product.Plan(tb.Context(), n, k)
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	values := make([]*big.Int, len(parts))
 	for i, p := range parts {
 		b, err := json.Marshal(p)
 		if err != nil {
-			t.Fatal(err)
+			tb.Fatal(err)
 		}
 		var got product.Part
 		if err := json.Unmarshal(b, &got); err != nil {
-			t.Fatal(err)
+			tb.Fatal(err)
 		}
-		if values[i], err = got.Product(t.Context(), opt); err != nil {
-			t.Fatal(err)
+		if values[i], err = got.Product(tb.Context(), opt); err != nil {
+			tb.Fatal(err)
 		}
 	}
-	odd, err := product.Combine(t.Context(), values, opt)
+	odd, err := product.Combine(tb.Context(), values, opt)
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	return product.Finish(n, odd)
 }
@@ -241,15 +241,20 @@ func TestBadInput(t *testing.T) {
 			t.Errorf("Product of a part for %d = %v, want %v", n, err, want)
 		}
 	}
-	for _, k := range []int{0, -1} {
+	for _, k := range []int{0, -1, product.MaxParts + 1} {
 		if _, err := product.Plan(ctx, 10, k); !errors.Is(err, product.ErrPart) {
 			t.Errorf("Plan(10, %d) = %v, want %v", k, err, product.ErrPart)
 		}
 	}
 	f := func(prime, skip int64) product.Factor { return product.Factor{Prime: prime, Skip: skip} }
 	for _, p := range []product.Part{
-		{}, {N: 10}, {N: 10, From: f(3, 0), To: f(3, 0)}, {N: 10, From: f(5, 0), To: f(3, 1)},
-		{N: 10, From: f(3, -1), To: f(11, 0)}, {N: 10, From: f(2, 0), To: f(11, 0)}, {N: 10, From: f(3, 0), To: f(1<<62, 0)},
+		{},
+		{N: 10},
+		{N: 10, From: f(3, 0), To: f(3, 0)},
+		{N: 10, From: f(5, 0), To: f(3, 1)},
+		{N: 10, From: f(3, -1), To: f(11, 0)},
+		{N: 10, From: f(2, 0), To: f(11, 0)},
+		{N: 10, From: f(3, 0), To: f(1<<62, 0)},
 	} {
 		if _, err := p.Product(ctx, opt); !errors.Is(err, product.ErrPart) {
 			t.Errorf("Product of %+v = %v, want %v", p, err, product.ErrPart)

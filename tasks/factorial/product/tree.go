@@ -104,7 +104,7 @@ func (c calc) combine(ctx context.Context, values []*big.Int, span bignum.Span) 
 // Finish returns n! made of odd, the product of all parts of a plan for n: it
 // adds the factors 2.
 func Finish(n int64, odd *big.Int) *big.Int {
-	return new(big.Int).Lsh(odd, uint(twos(n)))
+	return new(big.Int).Lsh(odd, uint(twos(n))) //nolint:gosec // twos are at most n
 }
 
 // twos returns how often 2 divides n!: n less the number of ones in n.

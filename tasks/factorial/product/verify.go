@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"math/big"
 	"math/bits"
+	"slices"
 
 	"github.com/faena-dev/faena/tasks/factorial/bignum"
 )
@@ -72,12 +73,12 @@ func factorialModulo(ctx context.Context, n int64, pool *bignum.Pool, span bignu
 
 // residue returns the magnitude of x modulo modulus.
 func residue(x *big.Int) uint64 {
-	z, words := uint64(0), x.Bits()
-	for i := len(words) - 1; i >= 0; i-- {
+	z := uint64(0)
+	for _, word := range slices.Backward(x.Bits()) {
 		// z·2^wordsize + word, of which the high word is below the modulus.
 		hi, lo := bits.Mul64(z, 1<<(bits.UintSize-1))
 		hi, lo = hi<<1|lo>>63, lo<<1
-		z = bits.Rem64(hi, lo|uint64(words[i]), modulus)
+		z = bits.Rem64(hi, lo|uint64(word), modulus)
 	}
 	return z
 }
