@@ -14,7 +14,9 @@ const (
 )
 
 // Decimal returns x in base ten, with a minus sign if x is negative, as x.Text(10)
-// does. It checks ctx between steps of some milliseconds, and reports span.
+// does. It checks ctx between steps of some milliseconds, and reports span; whoever
+// tracks no more than this calls span.Finish. On one goroutine it is about as fast as
+// Text, on two up to twice as fast.
 func (p *Pool) Decimal(ctx context.Context, x *big.Int, span Span) ([]byte, error) {
 	// log10(2) < 30103/100000, and never too few digits: one more for the floor.
 	digits := int(int64(x.BitLen())*30103/100000) + 1

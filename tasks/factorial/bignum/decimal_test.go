@@ -26,7 +26,7 @@ func TestDecimalAgainstText(t *testing.T) {
 	for range 300 {
 		checkDecimal(t, p, number(r, r.IntN(3000)))
 	}
-	for range 60 {
+	for range 15 {
 		x := number(r, r.IntN(2_500_000))
 		if r.IntN(2) == 0 {
 			x.Neg(x)

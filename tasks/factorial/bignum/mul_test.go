@@ -31,7 +31,7 @@ func TestMulAgainstMathBig(t *testing.T) {
 	r := rand.New(rand.NewPCG(1, 2))
 	for _, workers := range []int{1, 2, 7} {
 		p := bignum.NewPool(workers)
-		for range 60 {
+		for range 20 {
 			x := number(r, 1+r.IntN(900_000))
 			y := number(r, 1+r.IntN(900_000))
 			if r.IntN(2) == 0 {

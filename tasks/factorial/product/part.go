@@ -16,8 +16,8 @@ type Options struct {
 	// runtime.GOMAXPROCS.
 	Workers int
 	// Progress is called with the fraction of the work that is done, ascending, with
-	// 1 at the end if there was no error, and never twice at the same moment. It should be quick:
-	// the computation waits for it. Default none.
+	// 1 at the end if there was no error, and never twice at the same moment. It
+	// should be quick: the computation waits for it. Default none.
 	Progress func(done float64)
 }
 

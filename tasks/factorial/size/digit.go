@@ -16,11 +16,11 @@ const (
 	// exactBelow is where Stirling's series takes over. From there on its terms
 	// shrink below 2^-maxPrecision·n! before they grow again.
 	exactBelow = 200
-	// errorBits bounds the error of logarithm, in bits from the right, for any
-	// precision up to maxPrecision: it adds fewer than 64 times 2^13 terms, each less than
-	// two units wrong.
+	// errorBits bounds the error of fixed.logarithm, in bits from the right, for any
+	// precision up to maxPrecision: its two series have fewer than 2^9 terms, each less
+	// than two units wrong, and one of them is multiplied by less than 2^8.
 	errorBits    = 20
-	minPrecision = 64 // enough up to about 10^10, where it is the faster the smaller it is
+	minPrecision = 64 // decides nearly always up to n = 10^10
 	maxPrecision = 1024
 )
 
@@ -29,8 +29,8 @@ const (
 // left out (NIST, Digital Library of Mathematical Functions, section 5.11), in integer
 // arithmetic with a bound on all rounding. If that leaves two answers it starts
 // again with twice the precision; n! is no power of ten for n > 1, so the bounds
-// part at last. The errors are product.ErrNegative, and product.ErrTooLarge for a
-// number of digits that is none of int64: from n = 5.4·10¹⁷ on, about.
+// part in the end. The errors are product.ErrNegative, and product.ErrTooLarge for a
+// number of digits that is none of int64: from n = 5.3·10¹⁷ on, about.
 func Digits(n int64) (int64, error) {
 	if n < 0 {
 		return 0, fmt.Errorf("digits of the factorial of %d: %w", n, product.ErrNegative)

@@ -18,16 +18,16 @@ type Estimate struct {
 	Result  float64 `json:"result_bytes"`
 	Decimal float64 `json:"decimal_bytes"`
 	// Peak is the most memory that one process holds while it computes the number and
-	// its text, in bytes, with Go's default garbage collection and GOMAXPROCS goroutines: about a third more
-	// than was measured.
+	// its text, in bytes, with Go's default garbage collection and GOMAXPROCS
+	// goroutines: about a third more than was measured.
 	Peak float64 `json:"peak_bytes"`
-	// Time is a guess, for this machine's number of cores and not for its speed: it may
-	// well be wrong by a factor of three.
+	// Time is a guess: it knows the number of cores but not their speed, and may well
+	// be wrong by a factor of three.
 	Time time.Duration `json:"time_ns"`
 }
 
-// Measured with product and bignum in one process on two cores, number and text, as the
-// most resident memory and the time, under some other load:
+// Measured with product and bignum in one process on two cores, number and text:
+// the most resident memory, and the time, under some other load.
 //
 //	n        result    1 goroutine  2             8             32
 //	10^5      0.19 MB               11 MB  0.12 s   8 MB
