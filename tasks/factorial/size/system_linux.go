@@ -1,0 +1,5 @@
+package size
+
+import "os"
+
+func system() Memory { return FromFiles(os.DirFS("/")) }
