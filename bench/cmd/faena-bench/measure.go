@@ -1,0 +1,562 @@
+package main
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/faena-dev/faena"
+	"github.com/faena-dev/faena/engine"
+	"github.com/faena-dev/faena/engine/embedded"
+	"github.com/faena-dev/faena/engine/natsengine"
+)
+
+// payload is 100 bytes as JSON.
+type payload struct {
+	Text string `json:"text"`
+	At   int64  `json:"at"`
+}
+
+func filler() string { return string(slices.Repeat([]byte("x"), 70)) }
+
+const slots = 64
+
+//nolint:gochecknoglobals // a task contract, never changed
+var (
+	echo  = faena.Define[payload, payload]("echo", faena.Queue("bench"))
+	fan   = faena.Define[int, int]("fan", faena.Queue("fan"))
+	sleep = faena.Define[int, int]("sleep", faena.Queue("sleep"))
+)
+
+func handlers() []faena.Handler {
+	return []faena.Handler{
+		echo.With(func(_ context.Context, in payload) (payload, error) { return in, nil }),
+		sleep.With(func(ctx context.Context, ms int) (int, error) {
+			t := time.NewTimer(time.Duration(ms) * time.Millisecond)
+			defer t.Stop()
+			select {
+			case <-t.C:
+				return ms, nil
+			case <-ctx.Done():
+				return 0, context.Cause(ctx)
+			}
+		}),
+	}
+}
+
+func measurements() []measurement {
+	return []measurement{
+		{"disk", "one sync with little to write, and raw JetStream publishes", disk},
+		{"backlog-fast", "singles, worker in process, fast", backlog(embedded.Fast, false, false)},
+		{"backlog-strict", "singles, worker in process, strict", backlog(embedded.Strict, false, false)},
+		{"backlog-strict-remote", "singles, worker in another process, strict", backlog(embedded.Strict, false, true)},
+		{"batch-strict", "one batch, worker in process, strict", backlog(embedded.Strict, true, false)},
+		{"submit-16", "single submissions from 16 callers, strict", submit16},
+		{"wait-64", "submit and wait from 64 callers, strict", submitAndWait(64)},
+		{"wait-1", "submit and wait from one caller, strict", submitAndWait(1)},
+		{"steady-200", "200 runs/s, strict", steady},
+		{"fan-10000", "a run that fans out 10 000 and gathers them, strict", fanOut},
+		{"spread", "1 000 runs of 100 ms over 3 workers of 8 slots", spread(false)},
+		{"spread-batch", "the same as one batch", spread(true)},
+		{"restart", "memory 10 s after a restart with 100 000 queued", restart},
+	}
+}
+
+// bench is an engine and node in a directory of its own.
+type bench struct {
+	dir  string
+	eng  *embedded.Engine
+	node *faena.Node
+}
+
+func open(ctx context.Context, o *options, durability, listen string, work bool) (*bench, error) {
+	dir, err := os.MkdirTemp(o.dir, "faena-bench-")
+	if err != nil {
+		return nil, fmt.Errorf("make a directory: %w", err)
+	}
+	b := &bench{dir: dir}
+	if err := b.reopen(ctx, durability, listen); err != nil {
+		return nil, err
+	}
+	if work {
+		if err := b.node.Handle(handlers()...); err != nil {
+			return nil, fmt.Errorf("handle: %w", err)
+		}
+	}
+	return b, nil
+}
+
+func (b *bench) reopen(ctx context.Context, durability, listen string) error {
+	log := slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: slog.LevelWarn}))
+	var err error
+	if b.eng, err = embedded.Open(ctx, embedded.Options{Dir: b.dir, Durability: durability, Listen: listen, Logger: log}); err != nil {
+		return fmt.Errorf("open: %w", err)
+	}
+	if b.node, err = faena.Open(ctx, b.eng, faena.Options{Slots: slots, Logger: log}); err != nil {
+		return fmt.Errorf("open: %w", err)
+	}
+	return nil
+}
+
+func (b *bench) close() {
+	_ = b.node.Close()
+	_ = b.eng.Close()
+	_ = os.RemoveAll(b.dir)
+}
+
+// disk measures what lies below.
+func disk(ctx context.Context, o *options, r *result) error {
+	f, err := os.CreateTemp(o.dir, "faena-sync-")
+	if err != nil {
+		return fmt.Errorf("make a file: %w", err)
+	}
+	defer os.Remove(f.Name()) //nolint:errcheck // a temporary file
+	defer f.Close()           //nolint:errcheck // a temporary file
+	var l []time.Duration
+	for range 300 {
+		if _, err := f.Write(make([]byte, 4096)); err != nil {
+			return fmt.Errorf("write: %w", err)
+		}
+		t := time.Now()
+		if err := unix.Syncfs(int(f.Fd())); err != nil {
+			return fmt.Errorf("sync: %w", err)
+		}
+		l = append(l, time.Since(t))
+	}
+	r.latencies("one sync", l)
+	n, err := rawPublishes(ctx, o)
+	r.add("raw JetStream publishes/s", n)
+	return err
+}
+
+// settled waits until the index says that n runs have succeeded.
+func settled(ctx context.Context, n *faena.Node, want int64) error {
+	for {
+		counts, err := n.Counts(ctx)
+		if err != nil {
+			return fmt.Errorf("count: %w", err)
+		}
+		done := int64(0)
+		for _, c := range counts {
+			if c.State == faena.Succeeded {
+				done += c.N
+			}
+		}
+		if done >= want {
+			return nil
+		}
+		if err := pause(ctx, 2*time.Millisecond); err != nil {
+			return err
+		}
+	}
+}
+
+func pause(ctx context.Context, d time.Duration) error {
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-t.C:
+		return nil
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
+}
+
+// backlog submits runs with no worker, then drains them.
+func backlog(durability string, batch, remote bool) func(context.Context, *options, *result) error {
+	return func(ctx context.Context, o *options, r *result) error {
+		listen := ""
+		if remote {
+			listen = "127.0.0.1:0"
+		}
+		b, err := open(ctx, o, durability, listen, false)
+		if err != nil {
+			return err
+		}
+		defer b.close()
+		ins := make([]payload, o.n)
+		for i := range ins {
+			ins[i] = payload{Text: filler(), At: int64(i)}
+		}
+		c0, t0 := cpu(), time.Now()
+		if batch {
+			if _, err := echo.Batch(ctx, b.node, ins); err != nil {
+				return fmt.Errorf("submit: %w", err)
+			}
+		} else if err := submitAll(ctx, b.node, ins); err != nil {
+			return err
+		}
+		r.add("submitted/s", float64(o.n)/time.Since(t0).Seconds())
+		c1 := cpu()
+		r.add("CPU µs per run, submit", float64((c1-c0).Microseconds())/float64(o.n))
+		if err := pause(ctx, time.Second); err != nil { // let the index catch up with the submissions
+			return err
+		}
+		c1, t0 = cpu(), time.Now()
+		if remote {
+			stop, err := startWorker(ctx, b.dir)
+			if err != nil {
+				return err
+			}
+			defer stop()
+			t0 = time.Now()
+		} else if err := b.node.Handle(handlers()...); err != nil {
+			return fmt.Errorf("handle: %w", err)
+		}
+		if err := settled(ctx, b.node, int64(o.n)); err != nil {
+			return err
+		}
+		r.add("drained/s", float64(o.n)/time.Since(t0).Seconds())
+		r.add("CPU µs per run, drain", float64((cpu()-c1).Microseconds())/float64(o.n))
+		r.add("resident MB after the drain", resident(os.Getpid()))
+		return nil
+	}
+}
+
+// submitAll submits singles from 256 callers.
+func submitAll(ctx context.Context, n *faena.Node, ins []payload) error {
+	var wg sync.WaitGroup
+	var failed atomic.Pointer[error]
+	for part := range slices.Chunk(ins, max(1, len(ins)/256)) {
+		wg.Go(func() {
+			for _, in := range part {
+				if _, err := echo.Go(ctx, n, in); err != nil {
+					failed.Store(&err)
+					return
+				}
+			}
+		})
+	}
+	wg.Wait()
+	if err := failed.Load(); err != nil {
+		return fmt.Errorf("submit: %w", *err)
+	}
+	return nil
+}
+
+// callers runs f in n goroutines for d and gives the number of calls.
+func callers(ctx context.Context, n int, d time.Duration, f func(ctx context.Context) error) (int64, []time.Duration, error) {
+	ctx, cancel := context.WithTimeout(ctx, d)
+	defer cancel()
+	var calls atomic.Int64
+	var mu sync.Mutex
+	var all []time.Duration
+	var first error
+	var wg sync.WaitGroup
+	for range n {
+		wg.Go(func() {
+			var l []time.Duration
+			for ctx.Err() == nil {
+				t := time.Now()
+				if err := f(ctx); err != nil {
+					if ctx.Err() == nil {
+						mu.Lock()
+						first = errors.Join(first, err)
+						mu.Unlock()
+					}
+					break
+				}
+				calls.Add(1)
+				l = append(l, time.Since(t))
+			}
+			mu.Lock()
+			all = append(all, l...)
+			mu.Unlock()
+		})
+	}
+	wg.Wait()
+	return calls.Load(), all, first
+}
+
+const steadyFor = 4 * time.Second
+
+func submit16(ctx context.Context, o *options, r *result) error {
+	b, err := open(ctx, o, embedded.Strict, "", false)
+	if err != nil {
+		return err
+	}
+	defer b.close()
+	if err := disk(ctx, o, r); err != nil {
+		return err
+	}
+	sync := r.figures[0].v
+	n, l, err := callers(ctx, 16, steadyFor, func(ctx context.Context) error {
+		_, err := echo.Go(ctx, b.node, payload{Text: filler()})
+		return err
+	})
+	rate := float64(n) / steadyFor.Seconds()
+	r.add("submitted/s", rate)
+	r.add("target/s: 0.6 × 16 / p50 of one sync", 0.6*16/sync*1000)
+	r.latencies("submit", l)
+	return err
+}
+
+func submitAndWait(callersN int) func(context.Context, *options, *result) error {
+	return func(ctx context.Context, o *options, r *result) error {
+		b, err := open(ctx, o, embedded.Strict, "", true)
+		if err != nil {
+			return err
+		}
+		defer b.close()
+		c0 := cpu()
+		n, l, err := callers(ctx, callersN, steadyFor, func(ctx context.Context) error {
+			_, err := echo.Run(ctx, b.node, payload{Text: filler()})
+			return err
+		})
+		r.add("runs/s", float64(n)/steadyFor.Seconds())
+		r.latencies("submit to result", l)
+		r.add("CPU µs per run", float64((cpu()-c0).Microseconds())/float64(max(n, 1)))
+		return err
+	}
+}
+
+// steady submits at 200/s and measures each run's way.
+func steady(ctx context.Context, o *options, r *result) error {
+	b, err := open(ctx, o, embedded.Strict, "", false)
+	if err != nil {
+		return err
+	}
+	defer b.close()
+	var mu sync.Mutex
+	var starts, ends []time.Duration
+	h := echo.With(func(_ context.Context, in payload) (payload, error) {
+		d := time.Since(time.Unix(0, in.At))
+		mu.Lock()
+		starts = append(starts, d)
+		mu.Unlock()
+		return in, nil
+	})
+	if err := b.node.Handle(h); err != nil {
+		return fmt.Errorf("handle: %w", err)
+	}
+	var wg sync.WaitGroup
+	t := time.NewTicker(5 * time.Millisecond)
+	defer t.Stop()
+	for range 1000 {
+		<-t.C
+		wg.Go(func() {
+			t0 := time.Now()
+			if _, err := echo.Run(ctx, b.node, payload{Text: filler(), At: t0.UnixNano()}); err == nil {
+				mu.Lock()
+				ends = append(ends, time.Since(t0))
+				mu.Unlock()
+			}
+		})
+	}
+	wg.Wait()
+	if len(ends) != 1000 {
+		return fmt.Errorf("%d of 1000 runs succeeded", len(ends))
+	}
+	r.latencies("submit to start", starts)
+	r.latencies("submit to result", ends)
+	return nil
+}
+
+func fanOut(ctx context.Context, o *options, r *result) error {
+	b, err := open(ctx, o, embedded.Strict, "", true)
+	if err != nil {
+		return err
+	}
+	defer b.close()
+	const n = 10_000
+	var took time.Duration
+	parent := fan.With(func(ctx context.Context, n int) (int, error) {
+		t0 := time.Now()
+		got := 0
+		in := func(yield func(payload) bool) {
+			for i := range n {
+				if !yield(payload{Text: filler(), At: int64(i)}) {
+					return
+				}
+			}
+		}
+		for _, err := range echo.Map(ctx, b.node, in, faena.Window(n)) {
+			if err != nil {
+				return 0, err
+			}
+			got++
+		}
+		took = time.Since(t0)
+		return got, nil
+	})
+	if err := b.node.Handle(parent); err != nil {
+		return fmt.Errorf("handle: %w", err)
+	}
+	if _, err := fan.Run(ctx, b.node, 100); err != nil { // warm
+		return fmt.Errorf("warm up: %w", err)
+	}
+	got, err := fan.Run(ctx, b.node, n)
+	if err != nil || got != n {
+		return fmt.Errorf("gathered %d: %w", got, err)
+	}
+	r.add("seconds", took.Seconds())
+	return nil
+}
+
+// spread measures how evenly work goes to three workers.
+func spread(batch bool) func(context.Context, *options, *result) error {
+	return func(ctx context.Context, o *options, r *result) error {
+		b, err := open(ctx, o, embedded.Strict, "127.0.0.1:0", false)
+		if err != nil {
+			return err
+		}
+		defer b.close()
+		for range 3 {
+			eng, err := natsengine.Connect(ctx, b.eng.URL(), natsengine.Options{Token: b.eng.Secret()})
+			if err != nil {
+				return fmt.Errorf("connect: %w", err)
+			}
+			defer eng.Close() //nolint:errcheck // gives none
+			n, err := faena.Open(ctx, eng, faena.Options{Slots: 8})
+			if err != nil {
+				return fmt.Errorf("open: %w", err)
+			}
+			defer n.Close() //nolint:errcheck // measured already
+			if err := n.Handle(handlers()...); err != nil {
+				return fmt.Errorf("handle: %w", err)
+			}
+		}
+		const n = 1000
+		ins := slices.Repeat([]int{100}, n)
+		t0 := time.Now()
+		var futs []*faena.Future[int]
+		if batch {
+			if futs, err = sleep.Batch(ctx, b.node, ins); err != nil {
+				return fmt.Errorf("submit: %w", err)
+			}
+		} else {
+			for _, in := range ins {
+				f, err := sleep.Go(ctx, b.node, in)
+				if err != nil {
+					return fmt.Errorf("submit: %w", err)
+				}
+				futs = append(futs, f)
+			}
+		}
+		if _, err := faena.All(ctx, futs...); err != nil {
+			return fmt.Errorf("wait: %w", err)
+		}
+		ideal := float64((n+23)/24) * 0.1
+		r.add("seconds", time.Since(t0).Seconds())
+		r.add("of the ideal time", time.Since(t0).Seconds()/ideal)
+		return nil
+	}
+}
+
+func restart(ctx context.Context, o *options, r *result) error {
+	b, err := open(ctx, o, embedded.Strict, "", false)
+	if err != nil {
+		return err
+	}
+	defer b.close()
+	ins := slices.Repeat([]payload{{Text: filler()}}, 100_000)
+	if err := submitAll(ctx, b.node, ins); err != nil {
+		return err
+	}
+	if err := b.node.Close(); err != nil {
+		return fmt.Errorf("close: %w", err)
+	}
+	if err := b.eng.Close(); err != nil {
+		return fmt.Errorf("close: %w", err)
+	}
+	exe, err := os.Executable()
+	if err != nil {
+		return fmt.Errorf("find this program: %w", err)
+	}
+	cmd := exec.CommandContext(ctx, exe, "-worker", "idle:"+b.dir)
+	out, err := cmd.StdoutPipe()
+	if err != nil {
+		return fmt.Errorf("start: %w", err)
+	}
+	t0 := time.Now()
+	if err := cmd.Start(); err != nil {
+		return fmt.Errorf("start: %w", err)
+	}
+	defer cmd.Wait()         //nolint:errcheck // it is killed
+	defer cmd.Process.Kill() //nolint:errcheck // it is killed
+	if _, err := bufio.NewReader(out).ReadString('\n'); err != nil {
+		return fmt.Errorf("start: %w", err)
+	}
+	r.add("seconds to open", time.Since(t0).Seconds())
+	if err := pause(ctx, 10*time.Second); err != nil {
+		return err
+	}
+	r.add("resident MB", resident(cmd.Process.Pid))
+	return nil
+}
+
+// startWorker runs this program as a worker process, and returns when it works.
+func startWorker(ctx context.Context, dir string) (stop func(), err error) {
+	exe, err := os.Executable()
+	if err != nil {
+		return nil, fmt.Errorf("find this program: %w", err)
+	}
+	cmd := exec.CommandContext(ctx, exe, "-worker", dir)
+	cmd.Stderr = os.Stderr
+	out, err := cmd.StdoutPipe()
+	if err != nil {
+		return nil, fmt.Errorf("start a worker: %w", err)
+	}
+	if err := cmd.Start(); err != nil {
+		return nil, fmt.Errorf("start a worker: %w", err)
+	}
+	if _, err := bufio.NewReader(out).ReadString('\n'); err != nil {
+		return nil, fmt.Errorf("start a worker: %w", err)
+	}
+	return func() {
+		_ = cmd.Process.Kill()
+		_ = cmd.Wait()
+	}, nil
+}
+
+// work is the worker process.
+func work(ctx context.Context, dir string) error {
+	if rest, ok := cutIdle(dir); ok {
+		e, err := embedded.Open(ctx, embedded.Options{Dir: rest})
+		if err != nil {
+			return fmt.Errorf("open: %w", err)
+		}
+		defer e.Close() //nolint:errcheck // killed before
+		fmt.Println("ready")
+		<-ctx.Done()
+		select {}
+	}
+	a, err := embedded.Find(filepath.Clean(dir))
+	if err != nil {
+		return fmt.Errorf("find the server: %w", err)
+	}
+	eng, err := natsengine.Connect(ctx, a.URL, natsengine.Options{Token: a.Secret})
+	if err != nil {
+		return fmt.Errorf("connect: %w", err)
+	}
+	n, err := faena.Open(ctx, eng, faena.Options{Slots: slots})
+	if err != nil {
+		return fmt.Errorf("open: %w", err)
+	}
+	fmt.Println("ready")
+	if err := n.Handle(handlers()...); err != nil {
+		return fmt.Errorf("handle: %w", err)
+	}
+	select {}
+}
+
+func cutIdle(s string) (string, bool) {
+	if len(s) > 5 && s[:5] == "idle:" {
+		return s[5:], true
+	}
+	return s, false
+}
+
+// engineCheck keeps the port in view: what is measured is an engine like any.
+var _ engine.Engine = (*embedded.Engine)(nil)
