@@ -80,8 +80,12 @@ func Restore(snapshot []byte) (*Frontier, error) {
 	d = decoder{b: items}
 	for ; n > 0 && d.err == nil; n-- {
 		it := d.item()
+		k := keyOf(it.URL)
+		if _, dup := f.seen[k]; dup {
+			d.err = errSnapshot
+		}
 		if d.err == nil {
-			f.seen[keyOf(it.URL)] = pending
+			f.seen[k] = pending
 			f.pending++
 			f.push(it)
 		}
