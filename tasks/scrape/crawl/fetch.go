@@ -10,7 +10,6 @@ import (
 	"io"
 	"net"
 	"net/http"
-	"net/url"
 	"strconv"
 	"strings"
 	"time"
@@ -274,7 +273,7 @@ func retryAfter(header string, now time.Time) time.Duration {
 		return 0
 	}
 	if n, err := strconv.ParseUint(header, 10, 31); err == nil {
-		return time.Duration(n) * time.Second //nolint:gosec // 31 bits
+		return time.Duration(n) * time.Second
 	}
 	if t, err := http.ParseTime(header); err == nil {
 		return max(t.Sub(now), 0)
@@ -301,10 +300,6 @@ func temporary(err error) bool {
 
 // reason is an error in few words: the address stands in the record already.
 func reason(err error, o Options) string {
-	var ue *url.Error
-	if errors.As(err, &ue) {
-		err = ue.Err
-	}
 	if errors.Is(err, context.DeadlineExceeded) {
 		return fmt.Sprintf("not done after %s", time.Duration(o.Timeout))
 	}

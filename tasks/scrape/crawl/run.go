@@ -182,7 +182,8 @@ func (e *engine) run(ctx context.Context) (Summary, error) {
 	e.fetch.close()
 	e.last(ctx)
 	e.sum.ElapsedMS = time.Since(began).Milliseconds()
-	e.sum.Pending = e.front.Pending() + e.front.Taken()
+	e.front.Release()
+	e.sum.Pending = e.front.Pending()
 	e.sum.Limited = e.front.Full()
 	switch {
 	case e.err != nil:

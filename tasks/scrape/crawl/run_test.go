@@ -7,6 +7,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"log/slog"
 	"net/http"
 	"net/http/httptest"
 	"strings"
@@ -341,6 +342,7 @@ func TestHTTP2(t *testing.T) {
 		html("<title>two</title>")(w, r)
 	}))
 	srv.EnableHTTP2 = true
+	srv.Config.ErrorLog = slog.NewLogLogger(slog.DiscardHandler, slog.LevelError)
 	srv.StartTLS()
 	t.Cleanup(srv.Close)
 	var title string
@@ -355,8 +357,9 @@ func TestHTTP2(t *testing.T) {
 
 func TestCertificateErrorIsFinal(t *testing.T) {
 	t.Parallel()
-	srv := httptest.NewTLSServer(http.NotFoundHandler())
-	srv.Config.ErrorLog = nil
+	srv := httptest.NewUnstartedServer(http.NotFoundHandler())
+	srv.Config.ErrorLog = slog.NewLogLogger(slog.DiscardHandler, slog.LevelError)
+	srv.StartTLS()
 	t.Cleanup(srv.Close)
 	s := &site{Server: srv}
 	got := s.crawl(t, crawl.Options{})

@@ -189,6 +189,16 @@ func (f *Frontier) Finish(url string) {
 	}
 }
 
+// Release makes what is taken pending again: who took it will not finish it.
+func (f *Frontier) Release() {
+	for k, it := range f.taken {
+		f.seen[k] = pending
+		f.pending++
+		f.push(it)
+	}
+	clear(f.taken)
+}
+
 // Advance goes on to the next level if this one has nothing pending or taken.
 // It is true if there is anything to take because of that.
 func (f *Frontier) Advance() bool {

@@ -17,38 +17,35 @@ import (
 // an address that is not public.
 var ErrRefused = errors.New("address refused")
 
-var special = []struct {
+type block struct {
 	prefix netip.Prefix
 	why    string
-}{
-	{netip.MustParsePrefix("0.0.0.0/8"), "unspecified"},
-	{netip.MustParsePrefix("100.64.0.0/10"), "shared by a carrier"},
-	{netip.MustParsePrefix("168.63.129.16/32"), "a cloud's own service"},
-	{netip.MustParsePrefix("192.0.0.0/24"), "reserved"},
-	{netip.MustParsePrefix("192.0.2.0/24"), "for documentation"},
-	{netip.MustParsePrefix("192.88.99.0/24"), "reserved"},
-	{netip.MustParsePrefix("198.18.0.0/15"), "for benchmarks"},
-	{netip.MustParsePrefix("198.51.100.0/24"), "for documentation"},
-	{netip.MustParsePrefix("203.0.113.0/24"), "for documentation"},
-	{netip.MustParsePrefix("240.0.0.0/4"), "reserved"},
 }
 
-// global is the only IPv6 range that is given out; exceptions lie inside.
-var global = netip.MustParsePrefix("2000::/3")
-
-var special6 = []struct {
-	prefix netip.Prefix
-	why    string
-}{
-	{netip.MustParsePrefix("2001::/23"), "reserved"}, // Teredo, ORCHID and others
-	{netip.MustParsePrefix("2001:db8::/32"), "for documentation"},
-	{netip.MustParsePrefix("3fff::/20"), "for documentation"},
+// blocks4 and blocks6 are the special ranges that netip has no word for.
+// Building them at each dial costs little beside the dial.
+func blocks4() []block {
+	return []block{
+		{netip.MustParsePrefix("0.0.0.0/8"), "unspecified"},
+		{netip.MustParsePrefix("100.64.0.0/10"), "shared by a carrier"},
+		{netip.MustParsePrefix("168.63.129.16/32"), "a cloud's own service"},
+		{netip.MustParsePrefix("192.0.0.0/24"), "reserved"},
+		{netip.MustParsePrefix("192.0.2.0/24"), "for documentation"},
+		{netip.MustParsePrefix("192.88.99.0/24"), "reserved"},
+		{netip.MustParsePrefix("198.18.0.0/15"), "for benchmarks"},
+		{netip.MustParsePrefix("198.51.100.0/24"), "for documentation"},
+		{netip.MustParsePrefix("203.0.113.0/24"), "for documentation"},
+		{netip.MustParsePrefix("240.0.0.0/4"), "reserved"},
+	}
 }
 
-var (
-	nat64  = netip.MustParsePrefix("64:ff9b::/96")
-	sixTo4 = netip.MustParsePrefix("2002::/16")
-)
+func blocks6() []block {
+	return []block{
+		{netip.MustParsePrefix("2001::/23"), "reserved"}, // Teredo, ORCHID and others
+		{netip.MustParsePrefix("2001:db8::/32"), "for documentation"},
+		{netip.MustParsePrefix("3fff::/20"), "for documentation"},
+	}
+}
 
 // Check returns an error that wraps ErrRefused and says why, unless a is an
 // ordinary public unicast address. IPv4 addresses inside IPv6 ones (mapped,
@@ -86,25 +83,24 @@ func reason(a netip.Addr) string {
 		return "multicast"
 	}
 	if a.Is4() {
-		for _, s := range special {
-			if s.prefix.Contains(a) {
-				return s.why
-			}
-		}
-		return ""
+		return within(a, blocks4())
 	}
 	b := a.As16()
 	switch {
-	case nat64.Contains(a):
+	case netip.MustParsePrefix("64:ff9b::/96").Contains(a): // NAT64
 		return reason(netip.AddrFrom4([4]byte(b[12:16])))
-	case sixTo4.Contains(a):
+	case netip.MustParsePrefix("2002::/16").Contains(a): // 6to4
 		return reason(netip.AddrFrom4([4]byte(b[2:6])))
-	case !global.Contains(a):
+	case !netip.MustParsePrefix("2000::/3").Contains(a): // the only range given out
 		return "reserved"
 	}
-	for _, s := range special6 {
-		if s.prefix.Contains(a) {
-			return s.why
+	return within(a, blocks6())
+}
+
+func within(a netip.Addr, blocks []block) string {
+	for _, b := range blocks {
+		if b.prefix.Contains(a) {
+			return b.why
 		}
 	}
 	return ""

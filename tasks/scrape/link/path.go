@@ -17,15 +17,13 @@ func appendTarget(b []byte, dir, ref string) []byte {
 	if dir == "" && (path == "" || !slash(path[0])) {
 		b = append(b, '/')
 	}
-	dots := false
-	if plain(path) {
-		b = append(b, path...)
-		dots = strings.Contains(path, "/.") || path != "" && path[0] == '.'
-	} else {
+	if !plain(path) {
 		b = appendPath(b, path)
-		dots = true
+		b = b[:start+removeDots(b[start:])]
+		return appendQuery(b, query)
 	}
-	if dots {
+	b = append(b, path...)
+	if strings.Contains(path, "/.") || path != "" && path[0] == '.' {
 		b = b[:start+removeDots(b[start:])]
 	}
 	return appendQuery(b, query)

@@ -105,6 +105,7 @@ func (s *scan) run() {
 			s.start()
 		case html.EndTagToken:
 			s.end()
+		case html.CommentToken, html.DoctypeToken:
 		}
 	}
 }
