@@ -293,6 +293,9 @@ func TestConcurrencyPerHost(t *testing.T) {
 			case <-three: // no answer before three are here
 			case <-r.Context().Done():
 			}
+			// Nor before a fourth would have come.
+			more := time.NewTimer(30 * time.Millisecond)
+			<-more.C
 			mu.Lock()
 			active--
 			mu.Unlock()

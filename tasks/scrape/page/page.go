@@ -87,6 +87,8 @@ type scan struct {
 	template int  // depth of template elements
 	raw      bool // inside script, style and the like
 	blank    bool // the last character of the text was a blank
+
+	buf [12]byte // the tag's name: longer ones are of no interest, however cut
 }
 
 func (s *scan) run() {
@@ -166,23 +168,41 @@ func entity(t []byte) int {
 	return 1
 }
 
+// name returns the lower-case name of the tag, which begins at offset from in
+// its raw text: Tokenizer.TagName allocates, and most tags are of no interest.
+func (s *scan) name(from int) []byte {
+	raw := s.z.Raw()
+	n := 0
+	for _, c := range raw[min(from, len(raw)):] {
+		if c <= ' ' || c == '/' || c == '>' || n == len(s.buf) {
+			break
+		}
+		if c >= 'A' && c <= 'Z' {
+			c += 'a' - 'A'
+		}
+		s.buf[n] = c
+		n++
+	}
+	return s.buf[:n]
+}
+
 func (s *scan) start() {
-	name, more := s.z.TagName()
+	name := s.name(1)
 	switch string(name) {
 	case "a", "area":
-		s.link(more, "href")
+		s.link("href")
 	case "frame", "iframe":
 		s.raw = name[0] == 'i'
-		s.link(more, "src")
+		s.link("src")
 	case "base":
-		if href, ok := s.attr(more, "href"); ok && !s.based {
+		if href, ok := s.attr("href"); ok && !s.based {
 			s.based = true
 			if u, ok := s.base.Resolve(href); ok {
 				s.base = link.NewBase(u)
 			}
 		}
 	case "meta":
-		s.meta(more)
+		s.meta()
 	case "title":
 		s.inTitle = !s.titled && s.template == 0
 		s.raw = true
@@ -203,8 +223,7 @@ func (s *scan) start() {
 }
 
 func (s *scan) end() {
-	name, _ := s.z.TagName()
-	switch string(name) {
+	switch string(s.name(2)) {
 	case "title", "script", "style", "iframe", "noembed":
 		s.raw, s.inTitle = false, false
 	case "noscript":
@@ -227,8 +246,8 @@ func (s *scan) gap() {
 	}
 }
 
-func (s *scan) attr(more bool, name string) (value string, ok bool) {
-	for more {
+func (s *scan) attr(name string) (value string, ok bool) {
+	for more := true; more; {
 		var k, v []byte
 		k, v, more = s.z.TagAttr()
 		if string(k) == name || name == "href" && string(k) == "xlink:href" {
@@ -238,8 +257,8 @@ func (s *scan) attr(more bool, name string) (value string, ok bool) {
 	return "", false
 }
 
-func (s *scan) link(more bool, attr string) {
-	if href, ok := s.attr(more, attr); ok {
+func (s *scan) link(attr string) {
+	if href, ok := s.attr(attr); ok {
 		s.add(href)
 	}
 }
@@ -260,9 +279,9 @@ func (s *scan) add(ref string) {
 }
 
 // meta reads a refresh, which is a link, and the crawlers' nofollow.
-func (s *scan) meta(more bool) {
+func (s *scan) meta() {
 	var equiv, name, content string
-	for more {
+	for more := true; more; {
 		var k, v []byte
 		k, v, more = s.z.TagAttr()
 		switch string(k) {
