@@ -155,7 +155,7 @@ func TestStoppedCrawlGoesOn(t *testing.T) {
 	t.Parallel()
 	for _, by := range []string{"frontier", "snapshot", "batches"} {
 		s := newWeb(t)
-		o := crawl.Options{Start: []string{s.URL}}
+		o := crawl.Options{Start: []string{s.URL}, Retries: -1}
 		st := &store{t: t, lines: make(map[string]int)}
 		commit := func(ctx context.Context, b crawl.Batch) error {
 			st.append(b)
@@ -171,6 +171,9 @@ func TestStoppedCrawlGoesOn(t *testing.T) {
 		}})
 		if !errors.Is(err, context.Canceled) || sum.Pending == 0 || len(st.lines) != sum.Pages || sum.Pages < webPages/3 {
 			t.Fatalf("%s: stopped with %+v, %v, %d records, want all of them and more to do", by, sum, err, len(st.lines))
+		}
+		if sum.Failed > 0 {
+			t.Errorf("%s: %d requests that the stop cut off count as failed pages", by, sum.Failed)
 		}
 		switch by {
 		case "snapshot":
