@@ -67,7 +67,7 @@ func (d *directory) check() error {
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
 		if b, err = json.Marshal(format{formatVersion}); err == nil {
-			err = writeFile(d.path(formatFile), b, 0o600)
+			err = writeFile(d.path(formatFile), b)
 		}
 		if err != nil {
 			return fmt.Errorf("write the data directory's format: %w", err)
@@ -90,7 +90,7 @@ func (d *directory) check() error {
 	if s := strings.TrimSpace(string(last)); s != "" && s != clean {
 		d.unsure = s != d.boot || d.boot == ""
 	}
-	return writeFile(d.path(bootFile), []byte(d.boot), 0o600)
+	return writeFile(d.path(bootFile), []byte(d.boot))
 }
 
 // clean stands in the boot file while nobody has the directory open.
@@ -106,18 +106,18 @@ func (d *directory) secret() (string, error) {
 		return "", fmt.Errorf("read the secret: %w", err)
 	}
 	s := newSecret()
-	if err := writeFile(d.path(secretFile), []byte(s), 0o600); err != nil {
+	if err := writeFile(d.path(secretFile), []byte(s)); err != nil {
 		return "", fmt.Errorf("write the secret: %w", err)
 	}
 	return s, nil
 }
 
 func (d *directory) publishAddress(url, secret string) error {
-	b, err := json.Marshal(Address{url, secret})
+	b, err := json.Marshal(Address{url, secret}) //nolint:gosec // the file is the owner's alone
 	if err != nil {
 		return fmt.Errorf("write the address: %w", err)
 	}
-	return writeFile(d.path(addressFile), b, 0o600)
+	return writeFile(d.path(addressFile), b)
 }
 
 // close leaves the directory to others; ended well says that the streams were
@@ -133,15 +133,15 @@ func (d *directory) close(well bool) error {
 				return errors.Join(err, serr, d.lock.Close())
 			}
 		}
-		err = errors.Join(err, writeFile(d.path(bootFile), []byte(clean), 0o600))
+		err = errors.Join(err, writeFile(d.path(bootFile), []byte(clean)))
 	}
 	return errors.Join(err, d.lock.Close())
 }
 
-// writeFile replaces a file whole.
-func writeFile(path string, data []byte, mode fs.FileMode) error {
+// writeFile replaces a file whole; only its owner may read it.
+func writeFile(path string, data []byte) error {
 	tmp := path + ".tmp"
-	if err := os.WriteFile(tmp, data, mode); err != nil {
+	if err := os.WriteFile(tmp, data, 0o600); err != nil {
 		return fmt.Errorf("write %s: %w", filepath.Base(path), err)
 	}
 	if err := os.Rename(tmp, path); err != nil {

@@ -133,14 +133,14 @@ func (e *Engine) open(ctx context.Context) error {
 		Fatal: e.o.Fatal, Accepting: e.accepting,
 		Index: &natsengine.IndexConfig{Path: e.dir.path("index.db"), Alone: e.o.Listen == "", Unsure: e.dir.unsure},
 	}
-	sync := e.o.Sync
-	if sync == nil {
-		if sync, err = e.dir.syncer(); err != nil && e.o.Durability == Strict {
+	flush := e.o.Sync
+	if flush == nil {
+		if flush, err = e.dir.syncer(); err != nil && e.o.Durability == Strict {
 			return err
 		}
 	}
-	if sync != nil {
-		group := commit.New(sync, func(mark uint64) {
+	if flush != nil {
+		group := commit.New(flush, func(mark uint64) {
 			if n := e.Engine; n != nil && e.o.Listen != "" {
 				n.TellMark(mark)
 			}
@@ -244,7 +244,7 @@ func (e *Engine) startServer() error {
 			a, _, _ := net.SplitHostPort(e.o.Listen)
 			_, p, _ := net.SplitHostPort(e.url[len("nats://"):])
 			o.Host = a
-			o.Port, _ = strconv.Atoi(p) //nolint:errcheck // it was a port
+			o.Port, _ = strconv.Atoi(p)
 		}
 		if err := probe(o.Host, o.Port); err != nil {
 			return err
@@ -314,11 +314,13 @@ func (e *Engine) Close() error {
 // serverLog passes the server's warnings and errors on.
 type serverLog struct{ l *slog.Logger }
 
-func (s serverLog) Noticef(string, ...any)    {}
-func (s serverLog) Debugf(string, ...any)     {}
-func (s serverLog) Tracef(string, ...any)     {}
-func (s serverLog) Warnf(f string, a ...any)  { s.l.Warn("nats-server", "says", fmt.Sprintf(f, a...)) }
+func (s serverLog) Noticef(string, ...any)   {}
+func (s serverLog) Debugf(string, ...any)    {}
+func (s serverLog) Tracef(string, ...any)    {}
+func (s serverLog) Warnf(f string, a ...any) { s.l.Warn("nats-server", "says", fmt.Sprintf(f, a...)) }
+
 func (s serverLog) Errorf(f string, a ...any) { s.l.Error("nats-server", "says", fmt.Sprintf(f, a...)) }
+
 func (s serverLog) Fatalf(f string, a ...any) { s.l.Error("nats-server", "says", fmt.Sprintf(f, a...)) }
 
 // Address is what a process needs to reach a data directory's owner.

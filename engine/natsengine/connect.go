@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"log/slog"
 	"os"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -58,7 +59,7 @@ func Connect(ctx context.Context, url string, o Options) (*Engine, error) {
 	}
 	opts = append(opts, o.Nats...)
 	dial := func(more ...nats.Option) (*nats.Conn, error) {
-		nc, err := nats.Connect(url, append(opts[:len(opts):len(opts)], more...)...)
+		nc, err := nats.Connect(url, append(slices.Clip(opts), more...)...)
 		if err != nil {
 			return nil, connectError(url, err)
 		}
@@ -87,7 +88,7 @@ func processName(name string) string {
 	if name != "" {
 		return name
 	}
-	host, _ := os.Hostname() //nolint:errcheck // a name for people
+	host, _ := os.Hostname()
 	return host + "-" + strconv.Itoa(os.Getpid())
 }
 

@@ -105,7 +105,7 @@ func (h *holder) writeCancels(ctx context.Context, rows []*index.Row) error {
 	}
 	for i := range recs {
 		if err := e.forget(ctx, streamDelayed, prefix+".d.at."+token(recs[i].Queue)+"."+recs[i].ID.String()+".*"); err != nil && e.written(err) != nil {
-			e.log.Warn("drop the schedule of a cancelled run", "run", recs[i].ID, "error", err)
+			e.log.WarnContext(ctx, "drop the schedule of a cancelled run", "run", recs[i].ID, "error", err)
 		}
 	}
 	return h.barrier(ctx, map[string]uint64{posLog: seq})

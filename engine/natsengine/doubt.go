@@ -121,7 +121,7 @@ func (d *doubts) decide(queue string, items []*item) {
 	var start []*item
 	for i, it := range items {
 		k := said[i]
-		rev, step := k.Rev>>8, max(uint8(k.Rev), 1)
+		rev, step := k.Rev>>8, max(uint8(k.Rev), 1) //nolint:gosec // the low byte is the step
 		if k.State == 0 || rev < it.run.Rev {
 			step = 1
 		}

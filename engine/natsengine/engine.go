@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -287,9 +288,7 @@ func (w *wrote) all() map[string]uint64 {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	out := make(map[string]uint64, len(w.m))
-	for k, v := range w.m {
-		out[k] = v
-	}
+	maps.Copy(out, w.m)
 	return out
 }
 

@@ -25,10 +25,9 @@ type flusher struct {
 
 // job is one run's writes.
 type job struct {
-	it     *item
-	kind   jobKind
-	rec    engine.Record
-	target engine.Write // of a message that follows
+	it   *item
+	kind jobKind
+	rec  engine.Record
 }
 
 type jobKind uint8

@@ -27,7 +27,7 @@ type follower struct {
 func startFollower(ctx context.Context, e *Engine) (*follower, error) {
 	f := &follower{e: e}
 	f.cond = sync.NewCond(&f.mu)
-	from := uint64(0)
+	var from uint64
 	if e.holder != nil {
 		from = e.holder.position(posLog)
 	} else {

@@ -44,7 +44,6 @@ type holder struct {
 	got     map[string]uint64 // sequences handed to the feeder
 	tails   map[string]*tail  // by position
 	opened  map[string]uint64 // ends of streams when this process opened
-	failed  error
 
 	retryMu sync.Mutex
 	nodes   nodes
@@ -84,7 +83,7 @@ func openHolder(ctx context.Context, e *Engine, cfg IndexConfig) (*holder, error
 		return nil, err
 	}
 	if !ok {
-		e.log.Warn("the index is ahead of the streams, as after a power cut: it is built anew")
+		e.log.WarnContext(ctx, "the index is ahead of the streams, as after a power cut: it is built anew")
 		h.ix.Close() //nolint:errcheck,gosec // it is removed
 		if err := index.Remove(cfg.Path); err != nil {
 			return nil, fmt.Errorf("remove the index: %w", err)
@@ -312,73 +311,6 @@ func (h *holder) takeDelayed(pos string) func(*nats.Msg, uint64, int64) {
 		h.addRuns(c, &dec, m.Data, src, seq)
 		h.feed(c)
 	}
-}
-
-func hasPrefix(s, p string) bool { return len(s) >= len(p) && s[:len(p)] == p }
-
-// Order of what is known of a run within one revision: the envelope waits, it is
-// due or queued, and then each start in doubt counts.
-func rank(rev uint32, step uint8) uint32 { return rev<<8 | uint32(step) }
-
-func runRow(r *engine.Run, src uint8, seq uint64, off int) index.Row {
-	state, step := engine.Queued, uint8(1)
-	if src == srcDelayed {
-		step = 0
-		if state = engine.Scheduled; r.Attempt > 0 || r.Failure != nil {
-			state = engine.Retrying
-		}
-	}
-	row := index.Row{
-		ID: index.ID(r.ID), State: uint8(state), Queue: r.Queue, Task: r.Task, Keep: r.Keep[0],
-		Rev: rank(r.Rev, step), Attempt: r.Attempt, Stream: src, Seq: seq, Off: uint32(off), //nolint:gosec // under a megabyte
-		Tags: rowTags(r.Tags), RetryOf: index.ID(r.RetryOf),
-	}
-	if src == srcDelayed {
-		row.At = r.At
-	}
-	if r.Failure != nil {
-		row.Note = note(r.Failure)
-	}
-	return row
-}
-
-func recordRow(r *engine.Record, seq uint64, off int) index.Row {
-	row := index.Row{
-		ID: index.ID(r.ID), State: uint8(r.State), Queue: r.Queue, Task: r.Task, Keep: r.Keep,
-		Rev: r.Rev, Attempt: r.Attempt, Start: r.Start, End: r.End,
-		Stream: srcLog, Seq: seq, Off: uint32(off), //nolint:gosec // under a megabyte
-		Src: r.Src, SrcSeq: r.SrcSeq, Tags: rowTags(r.Tags), RetryOf: index.ID(r.RetryOf),
-	}
-	switch {
-	case r.State == engine.Running: // a start in doubt: the envelope stays where it was
-		row.Stream, row.Seq, row.Off = r.Src, r.SrcSeq, uint32(r.CopySeq) //nolint:gosec // an offset
-	case r.CopySeq != 0:
-		row.Stream, row.Seq, row.Off = srcFailed, r.CopySeq, 0
-	}
-	if r.Failure != nil {
-		row.Note = note(r.Failure)
-	}
-	return row
-}
-
-func note(f *engine.Failure) string {
-	const most = 160
-	s := string(f.Code) + ": " + f.Message
-	if len(s) > most {
-		s = s[:most]
-	}
-	return s
-}
-
-func rowTags(tags []engine.Tag) []index.Tag {
-	if len(tags) == 0 {
-		return nil
-	}
-	out := make([]index.Tag, len(tags))
-	for i, t := range tags {
-		out[i] = index.Tag{Key: t.Key, Value: t.Value}
-	}
-	return out
 }
 
 // feed hands a change to the index's writer. It blocks while the writer is

@@ -212,7 +212,7 @@ func (h *holder) sweep(ctx context.Context, now time.Time) error {
 		if err != nil {
 			return err
 		}
-		if m != nil && now.Sub(m.time) > stageAge && !h.manifestWaits(ctx, subject) {
+		if m != nil && now.Sub(m.time) > stageAge && !h.manifestWaits(ctx) {
 			if err := e.forget(ctx, streamStage, subject); err != nil {
 				return err
 			}
@@ -223,7 +223,7 @@ func (h *holder) sweep(ctx context.Context, now time.Time) error {
 
 // manifestWaits tells whether some queue still holds messages older than a
 // staged batch: its manifest may be one of them.
-func (h *holder) manifestWaits(ctx context.Context, subject string) bool {
+func (h *holder) manifestWaits(ctx context.Context) bool {
 	h.mu.Lock()
 	var queues []string
 	for pos := range h.tails {

@@ -266,7 +266,7 @@ func (h *holder) adopt(ctx context.Context, id engine.ID, o *home) error {
 	if err := h.e.requeue(ctx, []engine.Run{r}); err != nil {
 		return err
 	}
-	h.e.log.Warn("a node fell silent: its run starts again", "run", id, "task", r.Task, "node", o.node, "deaths", r.Deaths)
+	h.e.log.WarnContext(ctx, "a node fell silent: its run starts again", "run", id, "task", r.Task, "node", o.node, "deaths", r.Deaths)
 	if err := h.e.forget(ctx, streamHome, subjectHome+id.String()); err != nil {
 		return h.e.written(err)
 	}

@@ -128,11 +128,11 @@ func (h *holder) recoverFailed(ctx context.Context) error {
 	if h.position(posFailed) > 0 { // the log tells of newer ones
 		return nil
 	}
-	done := make(chan error, 1)
+	done := make(chan struct{}, 1)
 	t, err := h.e.tail(subjectFailed, 1, func(m *nats.Msg, seq uint64, nanos int64) {
 		_, rec, err := readCopy(m.Data)
 		if err != nil {
-			h.e.log.Error("read the copy of a failed run", "seq", seq, "error", err)
+			h.e.log.ErrorContext(ctx, "read the copy of a failed run", "seq", seq, "error", err)
 		} else {
 			rec.CopySeq = seq
 			row := recordRow(rec, seq, 0)
@@ -140,7 +140,7 @@ func (h *holder) recoverFailed(ctx context.Context) error {
 		}
 		if seq >= newest.seq {
 			select {
-			case done <- nil:
+			case done <- struct{}{}:
 			default:
 			}
 		}

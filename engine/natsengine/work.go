@@ -113,7 +113,7 @@ func (e *Engine) Work(o engine.WorkOptions) (engine.Worker, error) {
 		o.Waiting = 10_000
 	}
 	if o.Name == "" {
-		host, _ := os.Hostname() //nolint:errcheck // a name for people
+		host, _ := os.Hostname()
 		o.Name = host + "-" + strconv.Itoa(os.Getpid())
 	}
 	w := &worker{
@@ -357,10 +357,7 @@ func (w *worker) finish(it *item, out engine.Outcome) {
 
 // outputFailed charges an attempt whose result could not be stored.
 func (w *worker) outputFailed(it *item, err error) {
-	if w.e.written(err); w.e.dead.Load() {
-		return
-	}
-	if w.e.ctx.Err() != nil {
+	if w.e.died(err) || w.e.ctx.Err() != nil {
 		return
 	}
 	it.run.Attempt--
@@ -503,81 +500,6 @@ func (w *worker) reconnected() {
 		}
 		w.pump()
 	}()
-}
-
-// Stop implements engine.Worker.
-func (w *worker) Stop(ctx context.Context) error {
-	w.once.Do(func() { w.stop(ctx) })
-	<-w.done
-	return nil
-}
-
-// afterCancel is how long attempts may take to end once their context has.
-const afterCancel = 5 * time.Second
-
-func (w *worker) stop(ctx context.Context) {
-	defer close(w.done)
-	w.mu.Lock()
-	w.stopping = true
-	var back []*item
-	for w.ready.n > 0 {
-		back = append(back, w.ready.pop())
-	}
-	ins := w.intakes
-	w.cond.Broadcast()
-	w.mu.Unlock()
-	for _, in := range ins {
-		in.close()
-	}
-	for _, it := range back {
-		w.handBack(it)
-	}
-	w.idle(ctx)
-	w.cancel(engine.ErrShutdown)
-	if !w.e.dead.Load() {
-		last, cancel := context.WithTimeout(w.e.ctx, afterCancel)
-		w.idle(last)
-		w.flush.drain(last)
-		cancel()
-		w.beat(true)
-	}
-	w.flush.stop()
-	w.doubts.stop()
-	w.stops.stop()
-	w.wg.Wait()
-	if !w.e.dead.Load() {
-		flush, cancel := context.WithTimeout(context.Background(), time.Second)
-		_ = w.nc.FlushWithContext(flush) // acknowledgements; without them runs are asked about again
-		cancel()
-	}
-	w.nc.Close()
-}
-
-// idle waits until no attempt is under way.
-func (w *worker) idle(ctx context.Context) {
-	t := time.NewTicker(2 * time.Millisecond)
-	defer t.Stop()
-	for {
-		w.mu.Lock()
-		n := w.busy + w.waiting
-		w.mu.Unlock()
-		if n == 0 || ctx.Err() != nil {
-			return
-		}
-		select {
-		case <-t.C:
-		case <-ctx.Done():
-		}
-	}
-}
-
-// handBack gives a run that is not to be executed here back to its queue, as a
-// new message: a nak would leave open whether it had begun.
-func (w *worker) handBack(it *item) {
-	w.mu.Lock()
-	it.settled = true
-	w.mu.Unlock()
-	w.flush.requeue(it)
 }
 
 // queue is a ring of runs.

@@ -41,10 +41,10 @@ type cycle struct {
 	mark    uint64
 }
 
-// New makes a group over sync. onMark, if not nil, is told each higher mark
+// New makes a group over flush, which makes durable what was written before. onMark, if not nil, is told each higher mark
 // that has been committed; it must not block.
-func New(sync func() error, onMark func(uint64)) *Group {
-	return &Group{sync: sync, onMark: onMark, next: newCycle()}
+func New(flush func() error, onMark func(uint64)) *Group {
+	return &Group{sync: flush, onMark: onMark, next: newCycle()}
 }
 
 func newCycle() *cycle { return &cycle{done: make(chan struct{})} }
