@@ -34,11 +34,11 @@ func (w *worker) stop(ctx context.Context) {
 	for _, it := range back {
 		w.handBack(it)
 	}
-	w.idle(ctx)
+	w.settleAll(ctx)
 	w.cancel(engine.ErrShutdown)
 	if !w.e.dead.Load() {
 		last, cancel := context.WithTimeout(w.e.ctx, afterCancel)
-		w.idle(last)
+		w.settleAll(last)
 		w.flush.drain(last)
 		cancel()
 		w.beat(true)
@@ -55,8 +55,8 @@ func (w *worker) stop(ctx context.Context) {
 	w.nc.Close()
 }
 
-// idle waits until no attempt is under way.
-func (w *worker) idle(ctx context.Context) {
+// settleAll waits until no attempt is under way.
+func (w *worker) settleAll(ctx context.Context) {
 	t := time.NewTicker(2 * time.Millisecond)
 	defer t.Stop()
 	for {

@@ -36,6 +36,7 @@ type worker struct {
 	regain   []*regainer
 	busy     int // attempts that hold a slot
 	waiting  int // attempts that gave theirs back
+	idle     int // slots that wait for a run
 	late     int // runs that wait for a time close by
 	stopping bool
 	units    map[unitKey]*unit
@@ -209,6 +210,7 @@ func (w *worker) slot() {
 
 // next waits for a run. It is nil when this slot's goroutine has to end.
 func (w *worker) next() *item {
+	asked := false
 	w.mu.Lock()
 	for {
 		if len(w.regain) > 0 { // an attempt goes on in this slot
@@ -233,7 +235,16 @@ func (w *worker) next() *item {
 			w.mu.Unlock()
 			return nil
 		}
+		if !asked { // this slot is free now
+			asked = true
+			w.mu.Unlock()
+			w.pump()
+			w.mu.Lock()
+			continue
+		}
+		w.idle++
 		w.cond.Wait()
+		w.idle--
 	}
 }
 
@@ -443,10 +454,8 @@ func (w *worker) push(items ...*item) {
 		w.ready.push(it)
 		n++
 	}
-	if n == 1 {
+	for range min(n, w.idle) {
 		w.cond.Signal()
-	} else if n > 1 {
-		w.cond.Broadcast()
 	}
 	w.mu.Unlock()
 }
