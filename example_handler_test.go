@@ -15,7 +15,7 @@ func ExampleCheckpoint() {
 	ctx := context.Background()
 	n, done := node()
 	defer done()
-	count := faena.Define[int, []int]("count", faena.Retry(2, 0))
+	count := faena.Define[int, []int]("count", faena.Retry(2, 100*time.Millisecond))
 	err := n.Handle(count.With(func(ctx context.Context, to int) ([]int, error) {
 		var seen []int
 		if _, err := faena.Resume(ctx, &seen); err != nil {
