@@ -3,7 +3,6 @@ package faena_test
 import (
 	"context"
 	"fmt"
-	"log"
 	"slices"
 
 	"github.com/faena-dev/faena"
@@ -15,7 +14,7 @@ func ExampleTask_Batch() {
 	defer done()
 	futs, err := Add.Batch(ctx, n, [][2]int{{1, 2}, {3, 4}, {5, 6}}) // all are stored, or none
 	if err != nil {
-		log.Fatal(err)
+		panic(err)
 	}
 	fmt.Println(faena.All(ctx, futs...))
 	// Output: [3 7 11] <nil>
@@ -25,7 +24,9 @@ func ExampleTask_Map() {
 	n, done := node()
 	defer done()
 	inputs := func(yield func([2]int) bool) { // endless: Map takes what it has room for
-		for i := 0; yield([2]int{i, i}); i++ {
+		i := 0
+		for yield([2]int{i, i}) {
+			i++
 		}
 	}
 	var got []int
@@ -48,11 +49,11 @@ func ExampleFirst() {
 	defer done()
 	a, err := Add.Go(ctx, n, [2]int{20, 1})
 	if err != nil {
-		log.Fatal(err)
+		panic(err)
 	}
 	b, err := Fail.Go(ctx, n, "a mirror is down")
 	if err != nil {
-		log.Fatal(err)
+		panic(err)
 	}
 	fmt.Println(faena.First(ctx, a, b))
 	// Output: 21 <nil>
@@ -64,16 +65,16 @@ func ExampleAsCompleted() {
 	defer done()
 	futs, err := Add.Batch(ctx, n, [][2]int{{1, 0}, {2, 0}, {3, 0}})
 	if err != nil {
-		log.Fatal(err)
+		panic(err)
 	}
 	var got []int
 	for f, err := range faena.AsCompleted(ctx, futs...) {
 		if err != nil {
-			log.Fatal(err)
+			panic(err)
 		}
 		v, err := f.Get(ctx) // does not wait
 		if err != nil {
-			log.Fatal(err)
+			panic(err)
 		}
 		got = append(got, v)
 	}

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"log"
 	"time"
 
 	"github.com/faena-dev/faena"
@@ -33,7 +32,7 @@ func ExampleCheckpoint() {
 		return []int{from, len(seen)}, nil
 	}))
 	if err != nil {
-		log.Fatal(err)
+		panic(err)
 	}
 	fmt.Println(count.Run(ctx, n, 10))
 	// Output: [6 10] <nil>
@@ -53,7 +52,7 @@ func ExampleSnooze() {
 		return faena.Attempt(ctx), nil
 	}))
 	if err != nil {
-		log.Fatal(err)
+		panic(err)
 	}
 	fmt.Println(poll.Run(ctx, n, struct{}{}))
 	// Output: 1 <nil>
@@ -81,10 +80,10 @@ func ExampleNamed() {
 		return f.ID(), nil
 	}))
 	if err != nil {
-		log.Fatal(err)
+		panic(err)
 	}
 	if _, err := order.Run(ctx, n, "a"); err != nil {
-		log.Fatal(err)
+		panic(err)
 	}
 	fmt.Println(len(ids), ids[0] == ids[1])
 	// Output: 2 true

@@ -4,7 +4,6 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
-	"log"
 
 	"github.com/faena-dev/faena"
 )
@@ -16,11 +15,11 @@ func ExampleNode_Submit() {
 	defer done()
 	id, err := n.Submit(ctx, "add", json.RawMessage("[3,4]"))
 	if err != nil {
-		log.Fatal(err)
+		panic(err)
 	}
 	fut, err := faena.Attach[json.RawMessage](ctx, n, id)
 	if err != nil {
-		log.Fatal(err)
+		panic(err)
 	}
 	out, err := fut.Get(ctx)
 	fmt.Println(string(out), err)
@@ -37,14 +36,14 @@ func ExampleNode_List() {
 	n, done := node()
 	defer done()
 	if _, err := Add.Run(ctx, n, [2]int{1, 1}, faena.Tags("tenant", "a")); err != nil {
-		log.Fatal(err)
+		panic(err)
 	}
 	if _, err := Fail.Run(ctx, n, "no disk"); err == nil {
-		log.Fatal("it did not fail")
+		panic("it did not fail")
 	}
 	for run, err := range n.List(ctx, faena.Query{}) { // newest first
 		if err != nil {
-			log.Fatal(err)
+			panic(err)
 		}
 		fmt.Println(run.Task, run.State)
 	}
@@ -58,7 +57,7 @@ func ExampleNode_RetryAll() {
 	n, done := node()
 	defer done()
 	if _, err := Fail.Run(ctx, n, "no disk"); err == nil {
-		log.Fatal("it did not fail")
+		panic("it did not fail")
 	}
 	fmt.Println(n.RetryAll(ctx, faena.Query{Task: "fail"}))
 	// Output: 1 <nil>
@@ -70,12 +69,12 @@ func ExampleNode_Watch() {
 	defer done()
 	fut, err := Add.Go(ctx, n, [2]int{1, 1})
 	if err != nil {
-		log.Fatal(err)
+		panic(err)
 	}
 	var last faena.State
 	for run, err := range n.Watch(ctx, fut.ID()) {
 		if err != nil {
-			log.Fatal(err)
+			panic(err)
 		}
 		last = run.State
 	}

@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"log"
 	"os"
 	"time"
 
@@ -33,15 +32,15 @@ var (
 func node() (*faena.Node, func()) {
 	dir, err := os.MkdirTemp("", "faena")
 	if err != nil {
-		log.Fatal(err)
+		panic(err)
 	}
 	eng, err := embedded.Open(context.Background(), embedded.Options{Dir: dir, Durability: embedded.Fast})
 	if err != nil {
-		log.Fatal(err)
+		panic(err)
 	}
 	n, err := faena.Open(context.Background(), eng, faena.Options{Slots: 1})
 	if err != nil {
-		log.Fatal(err)
+		panic(err)
 	}
 	err = n.Handle(
 		CountWords.With(func(_ context.Context, p Page) (Words, error) {
@@ -66,11 +65,11 @@ func node() (*faena.Node, func()) {
 		}),
 	)
 	if err != nil {
-		log.Fatal(err)
+		panic(err)
 	}
 	return n, func() {
 		if err := errors.Join(n.Close(), eng.Close(), os.RemoveAll(dir)); err != nil {
-			log.Fatal(err)
+			panic(err)
 		}
 	}
 }
@@ -79,32 +78,30 @@ func Example() {
 	ctx := context.Background()
 	dir, err := os.MkdirTemp("", "faena")
 	if err != nil {
-		log.Fatal(err)
+		panic(err)
 	}
-	defer os.RemoveAll(dir)
 
 	eng, err := embedded.Open(ctx, embedded.Options{Dir: dir, Durability: embedded.Fast})
 	if err != nil {
-		log.Fatal(err)
+		panic(err)
 	}
-	defer eng.Close()
 	node, err := faena.Open(ctx, eng, faena.Options{})
 	if err != nil {
-		log.Fatal(err)
+		panic(err)
 	}
-	defer node.Close()
+	defer func() { _ = errors.Join(node.Close(), eng.Close(), os.RemoveAll(dir)) }()
 
 	greet := faena.Define[string, string]("greet")
 	err = node.Handle(greet.With(func(_ context.Context, name string) (string, error) {
 		return "Hello, " + name, nil
 	}))
 	if err != nil {
-		log.Fatal(err)
+		panic(err)
 	}
 
 	fut, err := greet.Go(ctx, node, "world") // stored when it returns
 	if err != nil {
-		log.Fatal(err)
+		panic(err)
 	}
 	text, err := fut.Get(ctx)
 	fmt.Println(text, err)
@@ -125,17 +122,17 @@ func ExampleAttach() {
 	defer done()
 	fut, err := Add.Go(ctx, n, [2]int{2, 3})
 	if err != nil {
-		log.Fatal(err)
+		panic(err)
 	}
 	id := fut.ID().String() // kept anywhere, read by any process
 
 	parsed, err := faena.ParseID(id)
 	if err != nil {
-		log.Fatal(err)
+		panic(err)
 	}
 	again, err := faena.Attach[int](ctx, n, parsed)
 	if err != nil {
-		log.Fatal(err)
+		panic(err)
 	}
 	fmt.Println(again.Get(ctx))
 	// Output: 5 <nil>
@@ -155,10 +152,10 @@ func ExampleIn() {
 	defer done()
 	fut, err := Add.Go(ctx, n, [2]int{1, 1}, faena.In(time.Hour), faena.Tags("tenant", "a"))
 	if err != nil {
-		log.Fatal(err)
+		panic(err)
 	}
 	if err := fut.Cancel(ctx); err != nil {
-		log.Fatal(err)
+		panic(err)
 	}
 	_, err = fut.Get(ctx)
 	fmt.Println(errors.Is(err, faena.ErrCancelled))
