@@ -45,11 +45,11 @@ func ExampleNode_List() {
 		if err != nil {
 			panic(err)
 		}
-		fmt.Println(run.Task, run.State)
+		fmt.Println(run.Task, run.Tags)
 	}
 	// Output:
-	// fail failed
-	// add succeeded
+	// fail map[]
+	// add map[tenant:a]
 }
 
 func ExampleNode_RetryAll() {
