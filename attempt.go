@@ -18,7 +18,7 @@ type attempt struct {
 	context.Context //nolint:containedctx // the engine's: an attempt is a context
 
 	node    *Node
-	run     *engine.Run
+	run     engine.Run // a copy: the engine changes its own when the attempt is over
 	input   []byte
 	started time.Time
 	lease   engine.Lease
@@ -38,7 +38,7 @@ type attempt struct {
 }
 
 func newAttempt(ctx context.Context, n *Node, ea *engine.Attempt) (context.Context, *attempt) {
-	a := &attempt{Context: ctx, node: n, run: ea.Run, input: ea.Input, started: ea.Started, lease: ea.Lease}
+	a := &attempt{Context: ctx, node: n, run: *ea.Run, input: ea.Input, started: ea.Started, lease: ea.Lease}
 	a.call.a = a
 	if d := ea.Run.Timeout; d > 0 {
 		a.due, a.cause = time.Now().Add(d), ErrTimeout

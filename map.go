@@ -10,7 +10,7 @@ import (
 type Result[In, Out any] struct {
 	Index int // of the input in its sequence, from 0
 	ID    ID  // of the run; zero if the input could not be submitted
-	In    In
+	In    In  // the input itself
 	Out   Out // if there was no error
 }
 
