@@ -138,6 +138,10 @@ func (d *doubts) decide(queue string, items []*item) {
 				continue
 			}
 			it.again, it.step = true, step+1
+			it.run.Doubt = true // whoever executes it looks for what it left
+		}
+		if !it.again {
+			it.run.Doubt = false // it never began
 		}
 		start = append(start, it)
 	}

@@ -106,6 +106,7 @@ func (f *follower) record(body []byte, off int, seq uint64, ch *change) error {
 		ch.rows = append(ch.rows, recordRow(&r, seq, off))
 	}
 	if watched {
+		e.wrote.note(posLog, seq)                  // who was told of the end must not read an older state
 		r.Output.Data = bytes.Clone(r.Output.Data) // a future must not keep the whole segment
 		e.watches.resolve(&r)
 	}

@@ -411,6 +411,13 @@ func onlyLog(batch []*change) bool {
 	return true
 }
 
+// place is up to where a follower has come.
+func (h *holder) place(pos string) uint64 {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return h.got[pos]
+}
+
 func (h *holder) position(pos string) uint64 {
 	h.mu.Lock()
 	defer h.mu.Unlock()

@@ -3,6 +3,7 @@ package natsengine
 import (
 	"context"
 	"fmt"
+	"maps"
 	"math"
 	"slices"
 	"strings"
@@ -32,7 +33,7 @@ func (h *holder) janitor() {
 	tick := time.NewTicker(purgeEvery)
 	defer tick.Stop()
 	var expired, swept time.Time
-	done := map[string]purged{}
+	k := &keeper{h: h, done: map[string]purged{}, floors: floors{}, quiet: map[string]uint64{}}
 	for {
 		select {
 		case <-e.ctx.Done():
@@ -41,10 +42,10 @@ func (h *holder) janitor() {
 		}
 		ctx, cancel := context.WithTimeout(e.ctx, 6*requestTimeout)
 		now := time.Now()
-		floors, err := h.purgeAcked(ctx, done, now)
+		err := k.purgeAcked(ctx, now)
 		if err == nil && now.Sub(expired) >= expireEvery {
 			expired = now
-			err = h.expire(ctx, floors, done)
+			err = k.expire(ctx)
 		}
 		if err == nil && now.Sub(swept) >= sweepEvery {
 			if !swept.IsZero() { // not at once: what is orphaned now may be taken up
@@ -71,11 +72,34 @@ type floors map[string]uint64
 
 func floorKey(src uint8, queue string) string { return string(rune('0'+src)) + queue }
 
+// keeper is what the janitor remembers.
+type keeper struct {
+	h      *holder
+	done   map[string]purged
+	floors floors
+	quiet  map[string]uint64 // by position: the follower's place when nothing was left to do
+}
+
+// still tells whether nothing has come to a stream since nothing was left to do
+// there: asking the server again would tell nothing new.
+func (k *keeper) still(pos string) bool {
+	at, ok := k.quiet[pos]
+	return ok && at == k.h.place(pos)
+}
+
+// rest notes that nothing is left to do up to a place.
+func (k *keeper) rest(pos string, place uint64, nothing bool) {
+	if nothing {
+		k.quiet[pos] = place
+	} else {
+		delete(k.quiet, pos)
+	}
+}
+
 // purgeAcked deletes messages that every consumer has acknowledged and the index
 // has read.
-func (h *holder) purgeAcked(ctx context.Context, done map[string]purged, now time.Time) (floors, error) {
-	e := h.e
-	f := floors{}
+func (k *keeper) purgeAcked(ctx context.Context, now time.Time) error {
+	h := k.h
 	h.mu.Lock()
 	var queues []string
 	for pos := range h.tails {
@@ -85,23 +109,47 @@ func (h *holder) purgeAcked(ctx context.Context, done map[string]purged, now tim
 	}
 	h.mu.Unlock()
 	for _, q := range queues {
-		floor, err := h.floor(ctx, queueStream(q), queueConsumer())
-		if err != nil {
-			return nil, err
-		}
-		f[floorKey(srcQueue, q)] = floor
-		if err := h.purgeTo(ctx, done, queueStream(q), "", min(floor, h.position(posQueue(q))), now); err != nil {
-			return nil, err
+		if err := k.purgeQueue(ctx, q, now); err != nil {
+			return err
 		}
 	}
-	last, err := e.last(ctx, streamDelayed)
-	if err != nil {
-		return nil, err
+	if k.still(posDelayed) {
+		return nil
 	}
-	consumers, err := e.consumers(ctx, streamDelayed)
-	if err != nil {
-		return nil, err
+	return k.purgeDelayed(ctx, now)
+}
+
+func (k *keeper) purgeQueue(ctx context.Context, q string, now time.Time) error {
+	h, pos := k.h, posQueue(q)
+	if k.still(pos) {
+		return nil
 	}
+	place := h.place(pos)
+	floor, err := h.floor(ctx, queueStream(q), queueConsumer())
+	if err != nil {
+		return err
+	}
+	k.floors[floorKey(srcQueue, q)] = floor
+	to := min(floor, h.position(pos))
+	if err := k.purgeTo(ctx, queueStream(q), "", to, now); err != nil {
+		return err
+	}
+	k.rest(pos, place, k.done[queueStream(q)+" "].seq >= place)
+	return nil
+}
+
+func (k *keeper) purgeDelayed(ctx context.Context, now time.Time) error {
+	h := k.h
+	place := h.place(posDelayed)
+	last, err := h.e.last(ctx, streamDelayed)
+	if err != nil {
+		return err
+	}
+	consumers, err := h.e.consumers(ctx, streamDelayed)
+	if err != nil {
+		return err
+	}
+	nothing, low := true, floors{}
 	for _, c := range consumers {
 		floor := floorOf(c, last)
 		src, queue := srcDue, strings.TrimPrefix(c.Config.FilterSubject, prefix+".d.due.")
@@ -109,15 +157,18 @@ func (h *holder) purgeAcked(ctx context.Context, done map[string]purged, now tim
 			src = srcParked
 			queue, _, _ = strings.Cut(rest, ".")
 		}
-		k := floorKey(src, untoken(queue))
-		if old, ok := f[k]; !ok || floor < old {
-			f[k] = floor
+		key := floorKey(src, untoken(queue))
+		if old, ok := low[key]; !ok || floor < old {
+			low[key] = floor
 		}
-		if err := h.purgeTo(ctx, done, streamDelayed, c.Config.FilterSubject, min(floor, h.position(posDelayed)), now); err != nil {
-			return nil, err
+		if err := k.purgeTo(ctx, streamDelayed, c.Config.FilterSubject, min(floor, h.position(posDelayed)), now); err != nil {
+			return err
 		}
+		nothing = nothing && k.done[streamDelayed+" "+c.Config.FilterSubject].seq >= place
 	}
-	return f, nil
+	maps.Copy(k.floors, low)
+	k.rest(posDelayed, place, nothing)
+	return nil
 }
 
 // floorOf is the sequence up to which a consumer has nothing left to do; last was
@@ -145,9 +196,9 @@ func (h *holder) floor(ctx context.Context, stream, consumer string) (uint64, er
 // purgeTo purges a subject up to and with seq, when it is worth it. What the
 // purge relies on is on disk first, in fast mode too: else a power cut could
 // take the results and leave the purge.
-func (h *holder) purgeTo(ctx context.Context, done map[string]purged, stream, subject string, seq uint64, now time.Time) error {
-	k := stream + " " + subject
-	p := done[k]
+func (k *keeper) purgeTo(ctx context.Context, stream, subject string, seq uint64, now time.Time) error {
+	h, key := k.h, stream+" "+subject
+	p := k.done[key]
 	if seq <= p.seq || seq < p.seq+purgeEnough && now.Sub(p.at) < purgeLate {
 		return nil
 	}
@@ -160,18 +211,18 @@ func (h *holder) purgeTo(ctx context.Context, done map[string]purged, stream, su
 	if err != nil {
 		return err
 	}
-	done[k] = purged{seq, now}
+	k.done[key] = purged{seq, now}
 	return nil
 }
 
 // expire deletes runs past their retention from the index, and the part of the
 // log that holds nothing else.
-func (h *holder) expire(ctx context.Context, f floors, done map[string]purged) error {
-	now := time.Now()
+func (k *keeper) expire(ctx context.Context) error {
+	h, now := k.h, time.Now()
 	held := func(src uint8, queue string) uint64 {
 		switch src {
 		case srcQueue, srcDue, srcParked:
-			if v, ok := f[floorKey(src, queue)]; ok {
+			if v, ok := k.floors[floorKey(src, queue)]; ok {
 				return v
 			}
 			return 0
@@ -186,7 +237,7 @@ func (h *holder) expire(ctx context.Context, f floors, done map[string]purged) e
 	if floor <= 1 {
 		return nil
 	}
-	return h.purgeTo(ctx, done, streamLog, subjectLog, min(floor-1, h.position(posLog)), now)
+	return k.purgeTo(ctx, streamLog, subjectLog, min(floor-1, h.position(posLog)), now)
 }
 
 // sweep deletes what nothing names: large values, checkpoints, cancel entries and

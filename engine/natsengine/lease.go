@@ -1,6 +1,7 @@
 package natsengine
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -138,6 +139,29 @@ func (it *item) store() {
 	}
 }
 
+// saveNow stores the newest checkpoint before the next attempt can ask for it.
+func (it *item) saveNow() {
+	w := it.w
+	for {
+		w.mu.Lock()
+		busy, dirty := it.save.busy, it.save.dirty
+		if !busy && dirty {
+			it.save.busy = true
+		}
+		w.mu.Unlock()
+		switch {
+		case busy:
+			if sleep(w.e.ctx, time.Millisecond) != nil {
+				return
+			}
+		case dirty:
+			it.store()
+		default:
+			return
+		}
+	}
+}
+
 // saveCheckpoint writes one, apart if it is large: header and name then stand in
 // for it.
 func (e *Engine) saveCheckpoint(ctx context.Context, id engine.ID, data []byte) error {
@@ -248,6 +272,7 @@ func (w *worker) beat(end bool) {
 			b.Node.Queues = append(b.Node.Queues, k.queue)
 		}
 		b.Node.Tasks = append(b.Node.Tasks, k.task)
+		b.Node.Routes = append(b.Node.Routes, engine.Route{Queue: k.queue, Task: k.task})
 	}
 	var runs []liveRun
 	for _, it := range w.runs {
@@ -259,6 +284,10 @@ func (w *worker) beat(end bool) {
 	w.mu.Unlock()
 	slices.Sort(b.Node.Queues)
 	slices.Sort(b.Node.Tasks)
+	b.Node.Tasks = slices.Compact(b.Node.Tasks)
+	slices.SortFunc(b.Node.Routes, func(x, y engine.Route) int {
+		return cmp.Or(cmp.Compare(x.Queue, y.Queue), cmp.Compare(x.Task, y.Task))
+	})
 	w.send(b, runs)
 }
 

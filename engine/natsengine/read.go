@@ -533,7 +533,7 @@ func (h *holder) waits(ctx context.Context, i *engine.Info) string {
 	queue := false
 	for _, n := range h.nodes.infos() {
 		queue = queue || slices.Contains(n.Queues, i.Queue)
-		if slices.Contains(n.Tasks, i.Task) && slices.Contains(n.Queues, i.Queue) {
+		if slices.Contains(n.Routes, engine.Route{Queue: i.Queue, Task: i.Task}) {
 			return "all slots are taken"
 		}
 	}

@@ -250,49 +250,70 @@ func (w *worker) next() *item {
 
 // execute makes one attempt. It tells whether the goroutine still has its slot.
 func (w *worker) execute(it *item) (slot bool) {
-	now := time.Now()
 	ctx, cancel := context.WithCancelCause(w.ctx)
 	defer cancel(nil)
-	w.mu.Lock()
-	if it.ended || it.settled || w.stops.has(it.run.ID) {
+	if !w.begins(it, cancel) {
+		return true
+	}
+	out := engine.Outcome{Failure: &engine.Failure{Code: engine.CodePanic, Message: "the handler ended its goroutine with runtime.Goexit"}}
+	returned := false
+	defer func() {
+		slot = w.attempted(it, out)
+		if !returned && slot { // this goroutine ends; another takes its slot
+			go w.slot()
+		}
+	}()
+	switch {
+	case !it.run.Parent.IsZero() && !it.run.Detached && w.stops.has(it.run.Parent):
+		out.Failure = &engine.Failure{Code: engine.CodeCancelled, Message: "the run that submitted it was cancelled"}
+	case it.run.Deadline != 0 && it.started.UnixMilli() >= it.run.Deadline:
+		out.Failure = &engine.Failure{Code: engine.CodeDeadline, Message: engine.ErrDeadline.Error()}
+	default:
+		out = w.attempt(ctx, it)
+	}
+	returned = true
+	return slot
+}
+
+// begins tells whether a run may start, and makes it a running one. Otherwise its
+// slot is free again.
+func (w *worker) begins(it *item, cancel context.CancelCauseFunc) bool {
+	void := func() bool {
 		it.settled = true
 		w.busy--
 		w.mu.Unlock()
 		w.flush.void(it)
-		return true
+		return false
+	}
+	w.mu.Lock()
+	if it.ended || it.settled || w.stops.has(it.run.ID) {
+		return void()
 	}
 	if it.again {
 		w.mu.Unlock()
 		ok := w.begin(it)
 		it.again = false
 		w.mu.Lock()
-		if !ok || it.ended {
+		if !ok { // this process ends
 			it.settled = true
 			w.busy--
 			w.mu.Unlock()
-			if ok {
-				w.flush.void(it)
-			}
-			return true
+			return false
+		}
+		if it.ended {
+			return void()
 		}
 	}
-	parent := !it.run.Parent.IsZero() && !it.run.Detached && w.stops.has(it.run.Parent)
-	it.started, it.cancel, it.running = now, cancel, true
+	it.started, it.cancel, it.running = time.Now(), cancel, true
 	w.mu.Unlock()
+	return true
+}
 
-	var out engine.Outcome
-	switch {
-	case parent:
-		out.Failure = &engine.Failure{Code: engine.CodeCancelled, Message: "the run that submitted it was cancelled"}
-	case it.run.Deadline != 0 && now.UnixMilli() >= it.run.Deadline:
-		out.Failure = &engine.Failure{Code: engine.CodeDeadline, Message: engine.ErrDeadline.Error()}
-	default:
-		out = w.attempt(ctx, it)
-	}
-
+// attempted ends an attempt's bookkeeping and writes what follows from it. It
+// tells whether the attempt still had its slot.
+func (w *worker) attempted(it *item, out engine.Outcome) (slot bool) {
 	w.mu.Lock()
-	slot = !it.yielded
-	if slot {
+	if slot = !it.yielded; slot {
 		w.busy--
 	} else {
 		w.waiting--
@@ -301,7 +322,7 @@ func (w *worker) execute(it *item) (slot bool) {
 	drop := it.settled
 	it.settled = true
 	if p := w.tasks[taskKey{it.run.Queue, it.run.Task}]; p != nil {
-		p.add(time.Since(now))
+		p.add(time.Since(it.started))
 	}
 	if !slot && w.stopping {
 		w.cond.Broadcast()
@@ -322,6 +343,7 @@ func (p *pace) add(d time.Duration) {
 	p.avg += (s - p.avg) / 16
 }
 
+// attempt fetches the input and executes the handler.
 func (w *worker) attempt(ctx context.Context, it *item) engine.Outcome {
 	in, err := w.e.objects.value(ctx, it.run.Input)
 	if err != nil {
@@ -340,6 +362,9 @@ func (w *worker) finish(it *item, out engine.Outcome) {
 		return
 	}
 	next := it.run.After(out, time.Now())
+	if next.State == engine.Retrying {
+		it.saveNow()
+	}
 	if out.Interrupted {
 		w.handBack(it)
 		return
