@@ -131,7 +131,7 @@ func (e *Engine) open(ctx context.Context) error {
 	cfg := natsengine.Config{
 		Dial: e.dial, Name: e.o.Name, Version: e.o.Version, Status: status, Hook: e.o.Hook, Logger: e.o.Logger,
 		Fatal: e.o.Fatal, Accepting: e.accepting,
-		Index: &natsengine.IndexConfig{Path: e.dir.path("index.db"), Alone: e.o.Listen == "", Unsure: e.dir.unsure},
+		Index: &natsengine.IndexConfig{Path: e.dir.path("index.db"), Alone: e.o.Listen == "", Boot: e.dir.boot, Unsure: e.dir.unsure},
 	}
 	flush := e.o.Sync
 	if flush == nil {

@@ -19,6 +19,9 @@ import (
 // IndexConfig makes an engine hold an index, which it may then be asked for.
 type IndexConfig struct {
 	Path string
+	// Boot names the boot of the machine: an index that was open when it changed
+	// is built anew, because its pages were not synced.
+	Boot string
 	// Unsure says that the machine may have lost power: what the streams and the
 	// consumers hold may be from different moments.
 	Unsure bool
@@ -98,7 +101,7 @@ func openHolder(ctx context.Context, e *Engine, cfg IndexConfig) (*holder, error
 
 func (h *holder) openIndex() error {
 	ix, err := index.Open(index.Options{
-		Path: h.cfg.Path, Version: strconv.Itoa(engine.WireVersion),
+		Path: h.cfg.Path, Boot: h.cfg.Boot, Version: strconv.Itoa(engine.WireVersion),
 		Terminal: func(s uint8) bool { return engine.State(s).Terminal() },
 	})
 	if err != nil {

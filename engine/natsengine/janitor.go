@@ -233,7 +233,10 @@ func (k *keeper) expire(ctx context.Context) error {
 	if _, _, err := h.ix.Expire(now, held, expireMost); err != nil {
 		return fmt.Errorf("expire runs: %w", err)
 	}
-	floor := h.ix.Floor(posLog, now)
+	floor, err := h.ix.Floor(posLog, srcLog)
+	if err != nil {
+		return fmt.Errorf("look for the log's floor: %w", err)
+	}
 	if floor <= 1 {
 		return nil
 	}

@@ -1,0 +1,331 @@
+package index
+
+import (
+	"fmt"
+
+	"zombiezen.com/go/sqlite"
+	"zombiezen.com/go/sqlite/sqlitex"
+)
+
+// writer is the connection that writes, and its state. Index.mu guards it.
+type writer struct {
+	x *Index
+	c *sqlite.Conn
+
+	begin, commit, rollback, own *sqlite.Stmt
+	at, before, after            *sqlite.Stmt
+	putChunk, delChunk           *sqlite.Stmt
+	addPost, delPost             *sqlite.Stmt
+	putLow, delLow               *sqlite.Stmt
+	addClass, addCount, putPos   *sqlite.Stmt
+	putLink, takeLink, delLink   *sqlite.Stmt
+
+	byKey map[classKey]uint32
+	free  []uint32 // numbers of classes
+	links int      // rows in table link
+
+	// Of the transaction under way.
+	added   []uint32 // classes
+	delta   []int64  // rows, by class
+	pos     map[string]Position
+	linked  int // change of links
+	ops     []op
+	buf     []byte // the chunk at hand
+	leftBuf []byte // and the one before it
+	out     []byte
+	arena   []byte // bodies of new rows
+	old     []entry
+	left    []entry
+	rows    []entry // of the chunk at hand, as it will be
+	was, is summary
+}
+
+func newWriter(x *Index, c *sqlite.Conn) (*writer, error) {
+	w := &writer{x: x, c: c, byKey: map[classKey]uint32{}, pos: map[string]Position{}}
+	return w, prepare(c, map[**sqlite.Stmt]string{
+		&w.begin:    "begin immediate",
+		&w.commit:   "commit",
+		&w.rollback: "rollback",
+		&w.own:      "select owner from meta",
+		&w.at:       "select first, data from chunk where first<=? order by first desc limit 1",
+		&w.before:   "select first, data from chunk where first<? order by first desc limit 1",
+		&w.after:    "select first from chunk where first>? order by first limit 1",
+		&w.putChunk: "insert into chunk values(?,?,?) on conflict do update set due=excluded.due, data=excluded.data",
+		&w.delChunk: "delete from chunk where first=?",
+		&w.addPost:  "insert into post values(?,?,?) on conflict do nothing",
+		&w.delPost:  "delete from post where hash=? and class=? and first=?",
+		&w.putLow:   "insert into low values(?,?,?) on conflict do update set seq=excluded.seq",
+		&w.delLow:   "delete from low where stream=? and first=?",
+		&w.addClass: "insert into class values(?,?,?,?,?,0)",
+		&w.addCount: "update class set count=count+?2 where n=?1",
+		&w.putPos:   "insert into pos values(?,?,?) on conflict do update set seq=excluded.seq, time=excluded.time",
+		&w.putLink:  "insert into link values(?,?) on conflict do nothing",
+		&w.takeLink: "delete from link where old=? returning new",
+		&w.delLink:  "delete from link where old=?",
+	})
+}
+
+// close syncs all, and only then says so in the database.
+func (w *writer) close() error {
+	defer w.c.Close() //nolint:errcheck // nothing is left to be written
+	taken := w.taken()
+	for _, q := range []string{
+		"pragma synchronous=full", "pragma wal_checkpoint(truncate)",
+		"update meta set clean=1", "pragma wal_checkpoint(truncate)",
+	} {
+		if taken != nil {
+			return nil // it is another's now
+		}
+		if err := sqlitex.ExecuteTransient(w.c, q, nil); err != nil {
+			return fmt.Errorf("close index: %w", err)
+		}
+	}
+	return nil
+}
+
+// taken gives ErrTaken if somebody else opened the index since.
+func (w *writer) taken() error {
+	if ok, err := w.own.Step(); err != nil || !ok {
+		return ErrTaken // cannot be told from it: the row is always there
+	}
+	owner := w.own.ColumnInt64(0)
+	if err := w.own.Reset(); err != nil {
+		return classify(err)
+	}
+	if owner != w.x.owner {
+		return ErrTaken
+	}
+	return nil
+}
+
+// write runs f in a transaction. When it or the commit fails nothing has changed.
+func (x *Index) write(f func(w *writer) error) error {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	if x.closed {
+		return ErrClosed
+	}
+	w := x.w
+	w.reset()
+	defer func() { clear(w.ops) }() // they hold the caller's rows
+	if err := exec(w.begin); err != nil {
+		return err
+	}
+	err := w.taken()
+	if err == nil {
+		err = f(w)
+	}
+	if err == nil {
+		err = w.finish()
+	}
+	if err != nil {
+		if !w.c.AutocommitEnabled() { // else SQLite has undone it by itself
+			if e := exec(w.rollback); e != nil {
+				err = fmt.Errorf("%w; undo it: %w", err, e)
+			}
+		}
+		w.dropAdded()
+		return err
+	}
+	x.publish()
+	return nil
+}
+
+func (w *writer) reset() {
+	n := len(*w.x.classes.Load())
+	if cap(w.delta) < n {
+		w.delta = make([]int64, n, 2*n)
+	}
+	w.delta = w.delta[:n]
+	clear(w.delta)
+	clear(w.pos)
+	w.added, w.linked, w.ops = w.added[:0], 0, w.ops[:0]
+}
+
+// finish writes counters and positions, and commits.
+func (w *writer) finish() error {
+	for n, d := range w.delta {
+		if d == 0 {
+			continue
+		}
+		w.addCount.BindInt64(1, int64(n))
+		w.addCount.BindInt64(2, d)
+		if err := exec(w.addCount); err != nil {
+			return err
+		}
+	}
+	for _, p := range w.pos {
+		w.putPos.BindText(1, p.Pos)
+		w.putPos.BindInt64(2, int64(p.Seq)) //nolint:gosec // read back the same
+		w.putPos.BindInt64(3, p.Time)
+		if err := exec(w.putPos); err != nil {
+			return err
+		}
+	}
+	return exec(w.commit)
+}
+
+// publish shows what was committed.
+func (x *Index) publish() {
+	w := x.w
+	w.added = w.added[:0]
+	w.links += w.linked
+	x.info.Lock()
+	defer x.info.Unlock()
+	for n, d := range w.delta {
+		if n == len(x.counts) {
+			x.counts = append(x.counts, 0)
+		}
+		x.counts[n] += d
+	}
+	for _, p := range w.pos {
+		x.positions[p.Pos] = p
+	}
+}
+
+// load reads the chunk that an id belongs into, or would if it were not the
+// first. Its rows are valid until the next load.
+func (w *writer) load(s *sqlite.Stmt, id *ID, buf *[]byte, rows []entry) (first ID, _ []entry, err error) {
+	s.BindBytes(1, id[:])
+	first, data, ok, err := readChunk(s, buf)
+	if err != nil || !ok {
+		return first, nil, err
+	}
+	rows = rows[:0]
+	sc := scan(data)
+	for sc.next() {
+		rows = append(rows, sc.entry)
+	}
+	return first, rows, sc.err
+}
+
+// upper is the key of the chunk after another; ok is false for the last.
+func (w *writer) upper(first *ID) (next ID, ok bool, err error) {
+	w.after.BindBytes(1, first[:])
+	if ok, err = w.after.Step(); err != nil {
+		return next, false, classify(err)
+	}
+	if ok {
+		w.after.ColumnBytes(0, next[:])
+	}
+	return next, ok, classify(w.after.Reset())
+}
+
+// store writes the rows of a chunk that held old before. It splits it if it is
+// full, and joins it with the one before if it has become small. A chunk that
+// holds ended rows past their time is looked at again not before recheck.
+func (w *writer) store(first ID, old, rows []entry, last bool, recheck int64) error {
+	if len(rows) < len(old) {
+		done, err := w.join(&first, old, rows, recheck)
+		if done || err != nil {
+			return err
+		}
+	}
+	for i, part := range split(rows, last) {
+		if i > 0 {
+			first, old = part[0].id, nil
+		}
+		if err := w.put(&first, old, part, recheck); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// join appends rows to the chunk before if both are small.
+func (w *writer) join(first *ID, old, rows []entry, recheck int64) (done bool, err error) {
+	n := 0
+	for i := range rows {
+		n += rows[i].size()
+	}
+	if n == 0 || n > chunkFew {
+		return false, nil
+	}
+	key, left, err := w.load(w.before, first, &w.leftBuf, w.left)
+	if err != nil || left == nil {
+		return false, err
+	}
+	w.left = left
+	for i := range left {
+		n += left[i].size()
+	}
+	if n > chunkFill {
+		return false, nil
+	}
+	if err := w.put(first, old, nil, 0); err != nil {
+		return false, err
+	}
+	both := append(left, rows...)
+	w.left = both
+	return true, w.put(&key, both[:len(left)], both, recheck)
+}
+
+// put writes one chunk and what other tables say of it.
+func (w *writer) put(first *ID, old, rows []entry, recheck int64) error {
+	classes := *w.x.classes.Load()
+	if err := w.was.summarise(old, classes); err != nil {
+		return err
+	}
+	if err := w.is.summarise(rows, classes); err != nil {
+		return err
+	}
+	post := func(s *sqlite.Stmt) func(posting) error {
+		return func(p posting) error {
+			s.BindInt64(1, p.hash)
+			s.BindInt64(2, int64(p.class))
+			s.BindBytes(3, first[:])
+			return exec(s)
+		}
+	}
+	if err := diff(w.was.posts, w.is.posts, comparePostings, post(w.delPost), post(w.addPost)); err != nil {
+		return err
+	}
+	if err := w.putLows(first); err != nil {
+		return err
+	}
+	if len(rows) == 0 {
+		w.delChunk.BindBytes(1, first[:])
+		return exec(w.delChunk)
+	}
+	w.putChunk.BindBytes(1, first[:])
+	w.putChunk.BindInt64(2, max(w.is.due, recheck))
+	if w.is.due == never {
+		w.putChunk.BindNull(2)
+	}
+	w.out = seal(w.out, rows)
+	w.putChunk.BindBytes(3, w.out)
+	return exec(w.putChunk)
+}
+
+func (w *writer) putLows(first *ID) error {
+	seq := func(s *summary, stream uint8) (uint64, bool) {
+		for _, l := range s.lows {
+			if l.stream == stream {
+				return l.seq, true
+			}
+		}
+		return 0, false
+	}
+	for _, l := range w.was.lows {
+		if _, ok := seq(&w.is, l.stream); ok {
+			continue
+		}
+		w.delLow.BindInt64(1, int64(l.stream))
+		w.delLow.BindBytes(2, first[:])
+		if err := exec(w.delLow); err != nil {
+			return err
+		}
+	}
+	for _, l := range w.is.lows {
+		if was, ok := seq(&w.was, l.stream); ok && was == l.seq {
+			continue
+		}
+		w.putLow.BindInt64(1, int64(l.stream))
+		w.putLow.BindBytes(2, first[:])
+		w.putLow.BindInt64(3, int64(l.seq)) //nolint:gosec // read back the same
+		if err := exec(w.putLow); err != nil {
+			return err
+		}
+	}
+	return nil
+}
