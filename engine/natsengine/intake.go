@@ -270,7 +270,7 @@ func (w *worker) claim(items []*item) {
 		switch {
 		case p == nil:
 			park = append(park, it)
-		case chunk && (it.again || !p.short(len(items))):
+		case chunk && (it.again || p.slow(len(items))):
 			split = append(split, it)
 		case it.doubt:
 			ask = append(ask, it)
@@ -298,3 +298,7 @@ func (w *worker) claim(items []*item) {
 // short tells whether n runs of a task may go as one: about what a worker may
 // hold ahead.
 func (p *pace) short(n int) bool { return p.known && p.avg*float64(n) <= ahead.Seconds() }
+
+// slow tells whether a chunk of n runs is to be taken apart: well above what a
+// chunk is made for, because taking apart costs a write per run.
+func (p *pace) slow(n int) bool { return !p.known || p.avg*float64(n) > 5*ahead.Seconds() }

@@ -340,7 +340,8 @@ func (p *pace) add(d time.Duration) {
 		p.known, p.avg = true, s
 		return
 	}
-	p.avg += (s - p.avg) / 16
+	// One that was kept from its core must not make all look slow.
+	p.avg += (min(s, 8*p.avg+1e-3) - p.avg) / 16
 }
 
 // attempt fetches the input and executes the handler.
