@@ -43,52 +43,80 @@ func (w *worker) tryExpand(m manifest, doubt bool) error {
 	if err != nil {
 		return err
 	}
-	var runs []engine.Run
-	var d engine.Decoder
-	for _, p := range parts {
-		err := engine.Frames(p, func(body []byte, _ int) error {
-			var r engine.Run
-			err := d.Run(body, &r)
-			r.Rev++
-			r.Doubt = r.Doubt || doubt
-			runs = append(runs, r)
-			return err
-		})
-		if err != nil {
+	x := &expansion{w: w, doubt: doubt, chunk: 1, look: singles, since: time.Now()}
+	for i, p := range parts {
+		parts[i] = nil
+		if err := x.part(p); err != nil {
 			return err
 		}
-	}
-	now := time.Now().UnixMilli()
-	g := w.pub.group()
-	chunk, since := 1, time.Now()
-	for i := 0; i < len(runs); {
-		if i >= singles && chunk == 1 {
-			if chunk = w.chunk(&runs[i], since); chunk == 0 {
-				return engine.ErrShutdown
-			}
-		}
-		part := runs[i:min(i+chunk, len(runs))]
-		i += len(part)
-		if part[0].At > now+soon.Milliseconds() {
-			for k := range part {
-				if err := w.e.addDelayed(w.ctx, g, &part[k]); err != nil {
-					return err
-				}
-			}
-			continue
-		}
-		b := make([]byte, 0, 256*len(part))
-		for k := range part {
-			b = engine.AppendRun(b, &part[k])
-		}
-		if err := g.add(w.ctx, engine.WriteEnvelope, queueSubject(part[0].Queue), nil, b); err != nil {
-			return err
-		}
-	}
-	if err := g.wait(w.ctx); err != nil {
-		return err
 	}
 	return w.e.commit(w.ctx)
+}
+
+// expansion is one go at a batch.
+type expansion struct {
+	w     *worker
+	doubt bool
+	dec   engine.Decoder
+	n     int // runs published
+	chunk int // how many go together
+	look  int // at which n to choose that anew
+	since time.Time
+}
+
+// part publishes the runs of one staged part and waits for the answers, so that
+// the server sets the pace.
+func (x *expansion) part(data []byte) error {
+	w := x.w
+	var runs []engine.Run
+	err := engine.Frames(data, func(body []byte, _ int) error {
+		var r engine.Run
+		err := x.dec.Run(body, &r)
+		r.Rev++
+		r.Doubt = r.Doubt || x.doubt
+		runs = append(runs, r)
+		return err
+	})
+	if err != nil {
+		return err
+	}
+	g := w.pub.group()
+	for len(runs) > 0 {
+		if x.n >= x.look {
+			if err := g.wait(w.ctx); err != nil { // they have to be there to be learned from
+				return err
+			}
+			g = w.pub.group()
+			if x.chunk = w.chunk(&runs[0], x.since); x.chunk == 0 {
+				return engine.ErrShutdown
+			}
+			x.look = x.n + 16*singles
+		}
+		some := runs[:min(x.chunk, len(runs))]
+		runs = runs[len(some):]
+		x.n += len(some)
+		if err := x.publish(g, some); err != nil {
+			return err
+		}
+	}
+	return g.wait(w.ctx)
+}
+
+func (x *expansion) publish(g *group, runs []engine.Run) error {
+	w := x.w
+	if runs[0].At > time.Now().Add(soon).UnixMilli() {
+		for i := range runs {
+			if err := w.e.addDelayed(w.ctx, g, &runs[i]); err != nil {
+				return err
+			}
+		}
+		return nil
+	}
+	b := make([]byte, 0, 256*len(runs))
+	for i := range runs {
+		b = engine.AppendRun(b, &runs[i])
+	}
+	return g.add(w.ctx, engine.WriteEnvelope, queueSubject(runs[0].Queue), nil, b)
 }
 
 // chunk is how many runs like r may go together, once that is known or some time
