@@ -10,6 +10,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"slices"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -70,6 +71,8 @@ func measurements() []measurement {
 		{"spread", "1 000 runs of 100 ms over 3 workers of 8 slots", spread(false)},
 		{"spread-batch", "the same as one batch", spread(true)},
 		{"restart", "memory 10 s after a restart with 100 000 queued", restart},
+		{"million", "pages, restart and disk with ten times -n runs retained", million},
+		{"churn", "memory at 2 000 runs/s, each kept for a minute (9 minutes)", churn},
 	}
 }
 
@@ -522,7 +525,10 @@ func startWorker(ctx context.Context, dir string) (stop func(), err error) {
 
 // work is the worker process.
 func work(ctx context.Context, dir string) error {
-	if rest, ok := cutIdle(dir); ok {
+	if rest, ok := strings.CutPrefix(dir, "churn:"); ok {
+		return churnForever(ctx, rest)
+	}
+	if rest, ok := strings.CutPrefix(dir, "idle:"); ok {
 		e, err := embedded.Open(ctx, embedded.Options{Dir: rest})
 		if err != nil {
 			return fmt.Errorf("open: %w", err)
@@ -549,13 +555,6 @@ func work(ctx context.Context, dir string) error {
 		return fmt.Errorf("handle: %w", err)
 	}
 	select {}
-}
-
-func cutIdle(s string) (string, bool) {
-	if len(s) > 5 && s[:5] == "idle:" {
-		return s[5:], true
-	}
-	return s, false
 }
 
 // engineCheck keeps the port in view: what is measured is an engine like any.
