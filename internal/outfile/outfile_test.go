@@ -1,0 +1,125 @@
+package outfile_test
+
+import (
+	"errors"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"testing"
+
+	"github.com/faena-dev/faena/internal/outfile"
+)
+
+func write(text string) func(io.Writer) error {
+	return func(w io.Writer) error {
+		_, err := io.WriteString(w, text)
+		return err
+	}
+}
+
+func content(t *testing.T, path string) string {
+	t.Helper()
+	b, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(b)
+}
+
+func entries(t *testing.T, dir string) int {
+	t.Helper()
+	all, err := os.ReadDir(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return len(all)
+}
+
+func TestWrite(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	path := filepath.Join(dir, "out")
+	for _, text := range []string{"first\n", "", "third"} {
+		if err := outfile.Check(path); err != nil {
+			t.Fatalf("Check = %v", err)
+		}
+		if err := outfile.Write(path, write(text)); err != nil {
+			t.Fatalf("Write = %v", err)
+		}
+		if got := content(t, path); got != text {
+			t.Errorf("Write(%q) left %q", text, got)
+		}
+	}
+	if n := entries(t, dir); n != 1 {
+		t.Errorf("there are %d files, want 1", n)
+	}
+}
+
+func TestWriteThatFailsChangesNothing(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	path := filepath.Join(dir, "out")
+	if err := os.WriteFile(path, []byte("before"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	bad := errors.New("bad")
+	err := outfile.Write(path, func(w io.Writer) error {
+		return errors.Join(write("after")(w), bad)
+	})
+	if !errors.Is(err, bad) || content(t, path) != "before" || entries(t, dir) != 1 {
+		t.Errorf("Write = %v, left %q and %d files, want %v, what was there and 1", err, content(t, path), entries(t, dir), bad)
+	}
+}
+
+func TestWriteKeepsModeAndLink(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	path, link := filepath.Join(dir, "out"), filepath.Join(dir, "link")
+	if err := errors.Join(os.WriteFile(path, nil, 0o600), os.Chmod(path, 0o640), os.Symlink("out", link)); err != nil {
+		t.Fatal(err)
+	}
+	if err := outfile.Write(link, write("x")); err != nil {
+		t.Fatalf("Write = %v", err)
+	}
+	info, err := os.Lstat(link)
+	if err != nil || info.Mode()&fs.ModeSymlink == 0 {
+		t.Errorf("the link is %v, %v now", info, err)
+	}
+	if info, err = os.Stat(path); err != nil || info.Mode() != 0o640 || content(t, path) != "x" {
+		t.Errorf("the file is %v, %v", info, err)
+	}
+}
+
+func TestCheckRefuses(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	file := filepath.Join(dir, "file")
+	if err := os.WriteFile(file, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for _, name := range []string{dir, filepath.Join(dir, "none", "out"), filepath.Join(file, "out"), ""} {
+		if err := outfile.Check(name); err == nil {
+			t.Errorf("Check(%q) = nil, want an error", name)
+		}
+		if err := outfile.Write(name, write("x")); err == nil {
+			t.Errorf("Write(%q) = nil, want an error", name)
+		}
+	}
+	if n := entries(t, dir); n != 1 {
+		t.Errorf("there are %d files, want 1", n)
+	}
+}
+
+func TestDevice(t *testing.T) {
+	t.Parallel()
+	if err := errors.Join(outfile.Check(os.DevNull), outfile.Write(os.DevNull, write("x"))); err != nil {
+		t.Errorf("write to %s = %v", os.DevNull, err)
+	}
+	if _, err := os.Stat("/dev/full"); err != nil {
+		t.Skip("there is no device that is always full")
+	}
+	if err := outfile.Write("/dev/full", write("x")); err == nil {
+		t.Error("Write to a full device = nil, want an error")
+	}
+}
