@@ -1,0 +1,124 @@
+// Package factorial is the built-in task that computes n! exactly. It is written
+// as a user of faena would write it: three tasks and their handlers.
+//
+//	err := node.Handle(factorial.Handlers(factorial.Options{})...)
+//	out, err := factorial.Compute.Run(ctx, node, factorial.Input{N: 1_000_000})
+//
+// A run of [Compute] checks first that the result has room. A small factorial it
+// computes by itself. A larger one it cuts into parts by n alone, has each
+// computed by a child run of [Part], and has the products multiplied, two at a
+// time along a tree, by child runs of [Multiply]; so all slots of all workers
+// have something to do, and what a worker had finished when it died is not done
+// again, because the run, executed again, finds its children. The children are
+// told each other's ids and not their values: a value is stored once and read
+// once, and the parent sees only the last. That one it checks against a
+// computation of another kind and turns into decimal text. The text is by far the
+// longest step, about two thirds of the whole, and not divided among children: a
+// worker that dies meanwhile costs all of that step.
+package factorial
+
+import (
+	"fmt"
+	"math/big"
+	"time"
+
+	"github.com/faena-dev/faena"
+	"github.com/faena-dev/faena/tasks/factorial/product"
+)
+
+// Queue is where the runs of this package's tasks wait.
+const Queue = "factorial"
+
+// attemptTime bounds an attempt: n = 10^8 takes some hours on two cores.
+const attemptTime = 24 * time.Hour
+
+var (
+	// Compute computes a factorial. A run whose N is negative, or so large that
+	// memory or the output's bound would not do, fails at once with
+	// CodePermanent, and its error names what is needed and what there is.
+	Compute = faena.Define[Input, Output]("factorial",
+		faena.Queue(Queue), faena.Retry(3, time.Second), faena.Timeout(attemptTime))
+
+	// Part computes one part of a plan. It is for the children of Compute.
+	Part = faena.Define[product.Part, Value]("factorial.part",
+		faena.Queue(Queue), faena.Retry(3, time.Second), faena.Timeout(attemptTime), keepValues())
+
+	// Multiply multiplies the outputs of two runs. It is for the children of Compute.
+	Multiply = faena.Define[Pair, Value]("factorial.multiply",
+		faena.Queue(Queue), faena.Retry(3, time.Second), faena.Timeout(attemptTime), keepValues())
+)
+
+// keepValues is how long the children's values stay: all of them together are
+// several times the result, and the run that needs them may have to begin again.
+func keepValues() faena.Option { return faena.Keep(6*time.Hour, attemptTime) }
+
+// Input says what to compute.
+type Input struct {
+	// N is the number whose factorial is wanted.
+	N int64 `json:"n"`
+	// Digits asks for the number of digits only, which takes no time for any N up
+	// to about 5·10¹⁷.
+	Digits bool `json:"digits,omitempty"`
+}
+
+// Output is what a run of Compute gives.
+type Output struct {
+	N int64 `json:"n"`
+	// Digits is how many decimal digits the factorial has.
+	Digits int64 `json:"digits"`
+	// Decimal is the factorial in base ten; empty if only Digits was asked for.
+	Decimal string `json:"decimal,omitempty"`
+}
+
+// Value is a large natural number on its way between runs: its bytes, the highest
+// first, which JSON makes a third longer.
+type Value struct {
+	Bytes []byte `json:"bytes"`
+}
+
+func valueOf(x *big.Int) Value { return Value{x.Bytes()} }
+
+func (v Value) number() *big.Int { return new(big.Int).SetBytes(v.Bytes) }
+
+// Pair names the runs whose outputs are to be multiplied.
+type Pair struct {
+	Left  faena.ID `json:"left"`
+	Right faena.ID `json:"right"`
+	// Beside is how many such products are computed at the same time: they share
+	// the processors.
+	Beside int `json:"beside"`
+}
+
+// Options configure the handlers; the zero value works.
+type Options struct {
+	// Workers is the most goroutines that a run computes with where no other run
+	// is beside it; default runtime.GOMAXPROCS.
+	Workers int
+	// Memory is how many bytes a factorial may be estimated to take; default what
+	// is available when the run begins.
+	Memory uint64
+	// MaxOutput is the most bytes of decimal text, no more than the node's own
+	// MaxOutput less the few bytes around it; default 1 GiB less 1 KiB.
+	MaxOutput int64
+}
+
+// Handlers are the handlers of all tasks here, for one node.Handle: a node that
+// takes Compute should take its children, too.
+func Handlers(o Options) []faena.Handler {
+	if o.MaxOutput <= 0 {
+		o.MaxOutput = 1<<30 - 1<<10
+	}
+	return []faena.Handler{Compute.With(o.compute), Part.With(o.part), Multiply.With(o.multiply)}
+}
+
+// OutputError says that a factorial's text is longer than an output may be.
+type OutputError struct {
+	N         int64
+	Digits    int64
+	MaxOutput int64
+}
+
+// Error names both lengths.
+func (e *OutputError) Error() string {
+	return fmt.Sprintf("factorial of %d has %d decimal digits, and an output has room for %d", e.N, e.Digits, e.MaxOutput)
+}

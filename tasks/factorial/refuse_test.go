@@ -1,0 +1,121 @@
+package factorial_test
+
+import (
+	"context"
+	"encoding/json"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/faena-dev/faena"
+	"github.com/faena-dev/faena/tasks/factorial"
+)
+
+func TestComputeRefusesAtOnce(t *testing.T) {
+	t.Parallel()
+	node := open(t, filepath.Join(t.TempDir(), "data"), faena.Options{})
+	handle(t, node, factorial.Options{Memory: 1 << 30, MaxOutput: 100_000})
+	for _, c := range []struct {
+		in   factorial.Input
+		code faena.Code
+		want []string
+	}{
+		{factorial.Input{N: -1}, faena.CodePermanent, []string{"-1", "negative"}},
+		{factorial.Input{N: -1, Digits: true}, faena.CodePermanent, []string{"-1", "negative"}},
+		{factorial.Input{N: 1e12}, faena.CodePermanent, []string{"1000000000000", "needs about", "1.0 GiB is available"}},
+		{factorial.Input{N: 1e18}, faena.CodePermanent, []string{"1000000000000000000", "too large"}},
+		{factorial.Input{N: 50_000}, faena.CodePermanent, []string{"213237", "100000"}},
+	} {
+		out, err := factorial.Compute.Run(t.Context(), node, c.in)
+		if code := faena.CodeOf(err); code != c.code {
+			t.Errorf("Compute(%+v) = %v, %v with code %q, want %q", c.in, out, err, code, c.code)
+			continue
+		}
+		for _, want := range c.want {
+			if !strings.Contains(err.Error(), want) {
+				t.Errorf("Compute(%+v) = %v, want %q in it", c.in, err, want)
+			}
+		}
+	}
+}
+
+// Without the option it is the machine's memory that counts.
+func TestComputeKnowsTheMachine(t *testing.T) {
+	t.Parallel()
+	node := open(t, filepath.Join(t.TempDir(), "data"), faena.Options{})
+	handle(t, node, factorial.Options{})
+	out, err := factorial.Compute.Run(t.Context(), node, factorial.Input{N: 1e12})
+	if err == nil || faena.CodeOf(err) != faena.CodePermanent || !strings.Contains(err.Error(), "TiB") {
+		t.Errorf("Compute(1e12) = %v, %v, want a permanent error that names TiB", out, err)
+	}
+	_, err = node.Submit(t.Context(), factorial.Compute.Name(), json.RawMessage(`{"n":"many"}`))
+	if err != nil {
+		t.Errorf("Submit = %v", err)
+	}
+}
+
+func TestDigitsOnly(t *testing.T) {
+	t.Parallel()
+	node := open(t, filepath.Join(t.TempDir(), "data"), faena.Options{})
+	handle(t, node, factorial.Options{Memory: 1})
+	for n, want := range map[int64]int64{0: 1, 20: 19, 1_000_000: 5_565_709, 1e15: 14_565_705_518_096_757} {
+		out, err := factorial.Compute.Run(t.Context(), node, factorial.Input{N: n, Digits: true})
+		if err != nil || out != (factorial.Output{N: n, Digits: want}) {
+			t.Errorf("Compute(%d, digits) = %+v, %v, want %d", n, out, err, want)
+		}
+	}
+}
+
+func TestMultiplyRefusesNonsense(t *testing.T) {
+	t.Parallel()
+	node := open(t, filepath.Join(t.TempDir(), "data"), faena.Options{})
+	handle(t, node, factorial.Options{})
+	if _, err := factorial.Multiply.Run(t.Context(), node, factorial.Pair{}); faena.CodeOf(err) != faena.CodePermanent {
+		t.Errorf("Multiply of nothing = %v, want a permanent error", err)
+	}
+}
+
+// Cancelling a run ends its children, those under way and those in the queue.
+func TestCancelEndsTheChildren(t *testing.T) {
+	t.Parallel()
+	node := open(t, filepath.Join(t.TempDir(), "data"), faena.Options{Slots: 2})
+	begun := make(chan struct{}, 100)
+	node.Use(func(next faena.Next) faena.Next {
+		return func(ctx context.Context, c *faena.Call) (json.RawMessage, error) {
+			if c.Task() == factorial.Part.Name() {
+				begun <- struct{}{}
+				<-ctx.Done() // as long as it goes on nobody can finish
+			}
+			return next(ctx, c)
+		}
+	})
+	handle(t, node, factorial.Options{})
+	fut, err := factorial.Compute.Go(t.Context(), node, factorial.Input{N: 1_000_000})
+	if err != nil {
+		t.Fatalf("Go = %v", err)
+	}
+	<-begun
+	if err := fut.Cancel(t.Context()); err != nil {
+		t.Fatalf("Cancel = %v", err)
+	}
+	if _, err := fut.Get(t.Context()); faena.CodeOf(err) != faena.CodeCancelled {
+		t.Errorf("Get = %v, want code %q", err, faena.CodeCancelled)
+	}
+	children := 0
+	for in, err := range node.List(t.Context(), faena.Query{Task: factorial.Part.Name()}) {
+		if err != nil {
+			t.Fatalf("List = %v", err)
+		}
+		children++
+		child, err := faena.Attach[factorial.Value](t.Context(), node, in.ID)
+		if err != nil {
+			t.Fatalf("Attach = %v", err)
+		}
+		if _, err := child.Get(t.Context()); faena.CodeOf(err) != faena.CodeCancelled {
+			t.Errorf("child %s: Get = %v, want code %q", in.ID, err, faena.CodeCancelled)
+		}
+	}
+	if children == 0 {
+		t.Error("the run has no children, want some")
+	}
+}
