@@ -86,7 +86,11 @@ func find(name string) (target, error) {
 // create makes an empty file beside the target.
 func (t target) create() (*os.File, error) {
 	path := filepath.Join(filepath.Dir(t.path), "."+filepath.Base(t.path)+"."+rand.Text()[:8])
-	return os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o666) //nolint:gosec // less what the umask says, as any program's output
+	f, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o666) //nolint:gosec // less what the umask says, as any program's output
+	if e, ok := errors.AsType[*fs.PathError](err); ok {
+		return nil, e.Err // its name says nothing to anybody
+	}
+	return f, err
 }
 
 func (t target) replace(fn func(io.Writer) error) error {

@@ -78,8 +78,8 @@ func (o Options) check(n, digits int64) error {
 
 const (
 	// partBits is about how long a part's product is, and mostParts how many there
-	// are at most: by the first a part takes some milliseconds, by the second a
-	// part of 10^8 some tenths of a second.
+	// are at most: by the first a part takes some milliseconds, by the second one
+	// of 10^8 takes 0.3 to 0.9 s.
 	partBits  = 1 << 19
 	mostParts = 256
 	// childBits is from which length on products are multiplied by children. Below,

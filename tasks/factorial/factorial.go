@@ -29,7 +29,8 @@ import (
 // Queue is where the runs of this package's tasks wait.
 const Queue = "factorial"
 
-// attemptTime bounds an attempt: n = 10^8 takes some hours on two cores.
+// attemptTime bounds an attempt. By its estimate 10^8 takes an hour and a half on
+// two cores.
 const attemptTime = 24 * time.Hour
 
 var (
@@ -71,7 +72,8 @@ type Output struct {
 }
 
 // Value is a large natural number on its way between runs: its bytes, the highest
-// first, which JSON makes a third longer.
+// first, which JSON makes a third longer. To encode 10 MB took 70 ms and to decode
+// it 140 ms, where multiplying two such numbers takes seconds.
 type Value struct {
 	Bytes []byte `json:"bytes"`
 }
