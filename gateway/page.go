@@ -154,7 +154,7 @@ func (g *Gateway) runsPage(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	v := &web.Runs{State: values.Get("state"), Queue: q.Queue, Task: q.Task, Tag: values.Get("tag")}
+	v := &web.Runs{Only: web.Filter{State: values.Get("state"), Queue: q.Queue, Task: q.Task, Tag: values.Get("tag")}}
 	v.Frame, _ = g.frame(r.Context(), "runs", "runs.title")
 	v.Live = q.Cursor == ""
 	for _, st := range faena.States() {
@@ -166,7 +166,7 @@ func (g *Gateway) runsPage(w http.ResponseWriter, r *http.Request) error {
 	}
 	v.Runs = p.Runs
 	v.Next, v.First = turn(values, p.Next)
-	v.Narrow = v.State+v.Queue+v.Task+v.Tag != ""
+	v.Narrow = v.Only != web.Filter{}
 	g.page(w, r, http.StatusOK, "runs", v)
 	return nil
 }

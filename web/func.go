@@ -27,7 +27,7 @@ func (p *Pages) funcs() template.FuncMap {
 		"percent": percent,
 		"size":    size,
 		"tags":    tags,
-		"short":   func(id faena.ID) string { s := id.String(); return s[len(s)-8:] },
+		"short":   func(id faena.ID) string { return id.String()[12:20] }, // what differs between neighbours
 		"line":    line,
 		"sum":     func(m map[string]int64, states ...string) (n int64) { return total(m, states) },
 		"state":   func(s any) string { return fmt.Sprint(s) },

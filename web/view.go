@@ -97,15 +97,15 @@ type Result struct {
 type Runs struct {
 	Frame
 	States []string
-	State  string
-	Queue  string
-	Task   string
-	Tag    string
+	Only   Filter
 	Runs   []faena.Info
 	Next   string // the URL of the next page, or empty
 	First  string // the URL of the first page, if this is not it
 	Narrow bool   // a filter is set
 }
+
+// Filter is what a list of runs is narrowed to.
+type Filter struct{ State, Queue, Task, Tag string }
 
 // Run is the view of one run.
 type Run struct {
