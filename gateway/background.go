@@ -56,7 +56,7 @@ type Result struct {
 
 func (g *Gateway) background(w http.ResponseWriter, r *http.Request) error {
 	w.Header().Set("Vary", "Accept")
-	if !wantsPage(r) {
+	if html, js := accepts(r); js > html { // a page is what all others get
 		b, err := g.work(r.Context())
 		if err != nil {
 			return err

@@ -118,7 +118,9 @@ func wrongType(bad *json.UnmarshalTypeError) error {
 	if bad.Field == "" {
 		return wrong("body", "want an object, got "+bad.Value, "send a JSON object")
 	}
-	return wrong("body."+bad.Field, fmt.Sprintf("want %s, got %s", kindName(bad.Type), bad.Value), "send a value of that type")
+	// a field of an embedded struct is named with that struct, which JSON has not
+	field := strings.TrimPrefix(bad.Field, "settings.")
+	return wrong("body."+field, fmt.Sprintf("want %s, got %s", kindName(bad.Type), bad.Value), "send a value of that type")
 }
 
 // kindName is what JSON calls values of a type.

@@ -93,7 +93,8 @@ func (g *Gateway) fail(w http.ResponseWriter, r *http.Request, err error) {
 	if p.Status == http.StatusServiceUnavailable || p.Status == http.StatusTooManyRequests {
 		w.Header().Set("Retry-After", "1")
 	}
-	if p.Code != "host" && !strings.HasPrefix(r.URL.Path, "/api/") && wantsPage(r) {
+	html, js := accepts(r)
+	if p.Code != "host" && !strings.HasPrefix(r.URL.Path, "/api/") && html > 0 && html >= js {
 		g.page(w, r, p.Status, "error", &web.Failed{Frame: web.Frame{Title: p.Title}, Status: p.Status, Name: p.Title, Detail: p.Detail, Remedy: p.Remedy})
 		return
 	}

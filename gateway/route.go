@@ -69,18 +69,16 @@ func (g *Gateway) opsRoutes() []Route {
 	}
 }
 
-// wantsPage tells whether a client prefers HTML: all that do not ask for JSON.
-func wantsPage(r *http.Request) bool {
-	html, js := 0.0, 0.0
+// accepts is how much a client wants HTML and JSON; 0 is not at all.
+func accepts(r *http.Request) (html, js float64) {
 	for part := range strings.SplitSeq(strings.Join(r.Header.Values("Accept"), ","), ",") {
 		kind, rest, _ := strings.Cut(part, ";")
-		q := quality(rest)
-		switch strings.ToLower(strings.TrimSpace(kind)) {
+		switch q := quality(rest); strings.ToLower(strings.TrimSpace(kind)) {
 		case "text/html", "application/xhtml+xml", "text/*":
 			html = max(html, q)
 		case "application/json", "application/problem+json", "application/*":
 			js = max(js, q)
 		}
 	}
-	return html >= js
+	return html, js
 }

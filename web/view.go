@@ -1,6 +1,7 @@
 package web
 
 import (
+	"bytes"
 	"encoding/json"
 	"slices"
 	"time"
@@ -166,10 +167,11 @@ func bar(n, top int64) float64 {
 	return max(3, 100*float64(n)/float64(top))
 }
 
-// pretty is JSON as people read it.
+// pretty is JSON as people read it, each number and text as it was written.
 func pretty(raw json.RawMessage) string {
-	if b, err := json.MarshalIndent(raw, "", "  "); err == nil {
-		return string(b)
+	var b bytes.Buffer
+	if json.Indent(&b, raw, "", "  ") != nil {
+		return string(raw)
 	}
-	return string(raw)
+	return b.String()
 }
