@@ -27,7 +27,7 @@ var rules = []rule{
 	{"faenatest", []string{".", "engine/..."}},
 	{"tasks/...", []string{".", "tasks/..."}},
 	{"otelfaena", []string{"."}},
-	{"gateway", []string{".", "internal/..."}},
+	{"gateway", []string{".", "web", "internal/..."}},
 	{"web", []string{".", "internal/..."}},
 	{"cmd/...", []string{"..."}},
 	{"internal/e2e/...", []string{"..."}},

@@ -1,0 +1,223 @@
+package gateway
+
+import (
+	"context"
+	"encoding/json"
+	"net/http"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/faena-dev/faena"
+	"github.com/faena-dev/faena/web"
+)
+
+// How much background work is shown, and of each output.
+const (
+	shown      = 25
+	maxPreview = 2 << 10
+	maxLast    = 8 // tasks whose last result is looked for
+	kept       = 500
+)
+
+// Background is the answer of /background-tasks as JSON.
+type Background struct {
+	Running   []Work `json:"running"`
+	Scheduled []Work `json:"scheduled"`
+	Queued    []Work `json:"queued"`
+	Finished  []Work `json:"finished"`
+}
+
+// Work is one run among background work.
+type Work struct {
+	ID         faena.ID            `json:"id"`
+	Task       string              `json:"task"`
+	Queue      string              `json:"queue"`
+	State      faena.State         `json:"state"`
+	Attempt    int                 `json:"attempt"`
+	Progress   *faena.ProgressInfo `json:"progress"`
+	NextTime   *time.Time          `json:"next_time"`
+	Created    time.Time           `json:"created"`
+	Started    *time.Time          `json:"started"`
+	Ended      *time.Time          `json:"ended"`
+	Node       string              `json:"node,omitempty"`
+	LastResult *Result             `json:"last_result"`
+}
+
+// Result is how a run ended: the run itself, or, of one that has not ended, the
+// last of its task that did. Large outputs are left out.
+type Result struct {
+	ID     faena.ID        `json:"id"`
+	State  faena.State     `json:"state"`
+	Ended  *time.Time      `json:"ended"`
+	Error  *faena.Failure  `json:"error,omitempty"`
+	Output json.RawMessage `json:"output,omitempty"`
+}
+
+func (g *Gateway) background(w http.ResponseWriter, r *http.Request) error {
+	w.Header().Set("Vary", "Accept")
+	if html, js := accepts(r); js > html { // a page is what all others get
+		b, err := g.work(r.Context())
+		if err != nil {
+			return err
+		}
+		return ok(w, b)
+	}
+	v := &web.Tasks{}
+	v.Frame, _ = g.frame(r.Context(), "tasks", "tasks.title")
+	v.Live = true
+	sums, err := g.sums(r.Context())
+	v.Note(err)
+	v.NRunning = sums[faena.Running] + sums[faena.Waiting]
+	v.NScheduled = sums[faena.Scheduled] + sums[faena.Retrying]
+	v.NQueued = sums[faena.Queued]
+	v.NFinished = sums[faena.Succeeded] + sums[faena.Failed] + sums[faena.Cancelled]
+	b, err := g.work(r.Context())
+	v.Note(err)
+	if err == nil {
+		v.Running, v.Scheduled, v.Queued, v.Finished = rows(b.Running), rows(b.Scheduled), rows(b.Queued), rows(b.Finished)
+	}
+	g.page(w, r, http.StatusOK, "tasks", v)
+	return nil
+}
+
+// rows are work as a page shows it.
+func rows(work []Work) []web.Work {
+	out := make([]web.Work, len(work))
+	for i := range work {
+		b := &work[i]
+		out[i].Info = faena.Info{
+			ID: b.ID, Task: b.Task, Queue: b.Queue, State: b.State, Attempt: b.Attempt, Progress: b.Progress,
+			At: b.NextTime, Created: b.Created, Started: b.Started, Ended: b.Ended, Node: b.Node,
+		}
+		if l := b.LastResult; l != nil {
+			out[i].Last = &web.Result{ID: l.ID.String(), State: l.State.String(), Ended: l.Ended, Error: l.Error, Output: string(l.Output)}
+		}
+	}
+	return out
+}
+
+// work lists what runs, what comes next, soonest first, and what has ended.
+func (g *Gateway) work(ctx context.Context) (*Background, error) {
+	ctx, cancel := context.WithTimeout(ctx, askTime)
+	defer cancel()
+	var b Background
+	last := map[string]*Result{}
+	ended, err := g.some(ctx, shown, faena.Succeeded, faena.Failed, faena.Cancelled)
+	if err != nil {
+		return nil, err
+	}
+	slices.SortStableFunc(ended, func(a, b faena.Info) int { return moment(b.Ended).Compare(moment(a.Ended)) })
+	b.Finished = make([]Work, len(ended))
+	for i := range ended {
+		b.Finished[i] = workOf(&ended[i])
+		b.Finished[i].LastResult = g.result(ctx, &ended[i])
+		if _, there := last[ended[i].Task]; !there {
+			last[ended[i].Task] = b.Finished[i].LastResult
+		}
+	}
+	for _, part := range []struct {
+		to     *[]Work
+		states []faena.State
+	}{
+		{&b.Running, []faena.State{faena.Running, faena.Waiting}},
+		{&b.Scheduled, []faena.State{faena.Scheduled, faena.Retrying}},
+		{&b.Queued, []faena.State{faena.Queued}},
+	} {
+		if *part.to, err = g.open(ctx, last, part.states...); err != nil {
+			return nil, err
+		}
+	}
+	slices.SortStableFunc(b.Scheduled, func(a, b Work) int { return moment(a.NextTime).Compare(moment(b.NextTime)) })
+	return &b, nil
+}
+
+func moment(t *time.Time) time.Time {
+	if t == nil {
+		return time.Time{}
+	}
+	return *t
+}
+
+// open lists runs that have not ended, each with the last result of its task.
+func (g *Gateway) open(ctx context.Context, last map[string]*Result, states ...faena.State) ([]Work, error) {
+	infos, err := g.some(ctx, shown, states...)
+	if err != nil {
+		return nil, err
+	}
+	out := make([]Work, len(infos))
+	for i := range infos {
+		in := &infos[i]
+		if _, there := last[in.Task]; !there && len(last) < maxLast {
+			last[in.Task] = nil
+			p, err := g.node.Page(ctx, faena.Query{Task: in.Task, States: []faena.State{faena.Succeeded, faena.Failed, faena.Cancelled}, Limit: 1})
+			if err != nil {
+				return nil, err
+			}
+			if len(p.Runs) > 0 {
+				last[in.Task] = g.result(ctx, &p.Runs[0])
+			}
+		}
+		out[i] = workOf(in)
+		out[i].LastResult = last[in.Task]
+	}
+	return out, nil
+}
+
+func workOf(in *faena.Info) Work {
+	return Work{
+		ID: in.ID, Task: in.Task, Queue: in.Queue, State: in.State, Attempt: in.Attempt, Progress: in.Progress,
+		NextTime: in.At, Created: in.Created, Started: in.Started, Ended: in.Ended, Node: in.Node,
+	}
+}
+
+// result is how a run ended, with its output if that is small.
+func (g *Gateway) result(ctx context.Context, in *faena.Info) *Result {
+	r := &Result{ID: in.ID, State: in.State, Ended: in.Ended, Error: in.Error}
+	if in.State != faena.Succeeded {
+		return r
+	}
+	out, there := g.outputs.get(in.ID)
+	if !there {
+		full, err := g.node.Get(ctx, in.ID)
+		if err != nil {
+			return r // the page goes without
+		}
+		if len(full.Output) <= maxPreview {
+			out = full.Output
+		}
+		g.outputs.put(in.ID, out)
+	}
+	r.Output = out
+	return r
+}
+
+// previews remembers small outputs: that of an ended run does not change.
+type previews struct {
+	mu    sync.Mutex
+	m     map[faena.ID]json.RawMessage
+	order []faena.ID
+}
+
+func (p *previews) get(id faena.ID) (json.RawMessage, bool) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	out, ok := p.m[id]
+	return out, ok
+}
+
+func (p *previews) put(id faena.ID, out json.RawMessage) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.m == nil {
+		p.m = map[faena.ID]json.RawMessage{}
+	}
+	if _, there := p.m[id]; there {
+		return
+	}
+	if len(p.order) == kept {
+		delete(p.m, p.order[0])
+		p.order = p.order[1:]
+	}
+	p.m[id], p.order = out, append(p.order, id)
+}

@@ -1,0 +1,259 @@
+package gateway
+
+import (
+	"fmt"
+	"net/http"
+	"net/url"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/faena-dev/faena"
+)
+
+// maxPage is how many runs one page of a list has at most.
+const maxPage = 500
+
+func listParameters() []parameter {
+	return []parameter{
+		{"state", "only runs in this state; may be repeated"},
+		{"queue", "only runs of this queue"},
+		{"task", "only runs of this task"},
+		{"tag", "only runs with this tag, as key:value; may be repeated"},
+		{"from", "only runs submitted at or after this time, in RFC 3339"},
+		{"to", "only runs submitted before this time, in RFC 3339"},
+		{"retried", "true: failed runs that were retried, too"},
+		{"limit", "how many at most, up to 500; default 50"},
+		{"cursor", "the next of the page before"},
+	}
+}
+
+// readQuery reads what a list's URL selects.
+func readQuery(v url.Values) (faena.Query, error) {
+	var q faena.Query
+	var err error
+	for name, values := range v {
+		for _, s := range values {
+			if err = readParameter(&q, name, s); err != nil {
+				return q, err
+			}
+		}
+	}
+	slices.Sort(q.States)
+	return q, nil
+}
+
+func readParameter(q *faena.Query, name, s string) (err error) {
+	at := "query." + name
+	switch name {
+	case "state":
+		for one := range strings.SplitSeq(s, ",") {
+			st, err := faena.ParseState(one)
+			if err != nil {
+				return wrong(at, fmt.Sprintf("%q is no state", one), fmt.Sprintf("use one of %v", faena.States()))
+			}
+			q.States = append(q.States, st)
+		}
+	case "queue":
+		q.Queue = s
+	case "task":
+		q.Task = s
+	case "tag":
+		k, val, ok := strings.Cut(s, ":")
+		if !ok || k == "" {
+			return wrong(at, fmt.Sprintf("%q is not a key and a value", s), "write it as key:value")
+		}
+		q.Tags = append(q.Tags, faena.Tag{Key: k, Value: val})
+	case "from":
+		q.From, err = readTime(at, s)
+	case "to":
+		q.To, err = readTime(at, s)
+	case "retried":
+		if q.Retried, err = strconv.ParseBool(s); err != nil {
+			err = wrong(at, fmt.Sprintf("want true or false, got %q", s), "send one of them")
+		}
+	case "limit":
+		if q.Limit, err = strconv.Atoi(s); err != nil || q.Limit < 1 || q.Limit > maxPage {
+			err = wrong(at, fmt.Sprintf("want 1 to %d, got %q", maxPage, s), "send a number in that range, and follow next for more")
+		}
+	case "cursor":
+		q.Cursor = s
+	default:
+		err = wrong(at, "there is no such parameter", "remove it, or see /api/v1/openapi.json for those there are")
+	}
+	return err
+}
+
+func (g *Gateway) list(w http.ResponseWriter, r *http.Request) error {
+	q, err := readQuery(r.URL.Query())
+	if err != nil {
+		return err
+	}
+	p, err := g.node.Page(r.Context(), q)
+	if err != nil {
+		return err
+	}
+	if p.Next != "" {
+		next := r.URL.Query()
+		next.Set("cursor", p.Next)
+		w.Header().Set("Link", fmt.Sprintf("<%s?%s>; rel=\"next\"", r.URL.Path, next.Encode()))
+	}
+	p.Runs = orEmpty(p.Runs)
+	return ok(w, p)
+}
+
+// runID reads the id in a request's path. One that cannot be an id names nothing.
+func runID(r *http.Request) (faena.ID, error) {
+	id, err := faena.ParseID(r.PathValue("id"))
+	if err != nil {
+		return id, &Problem{
+			Status: http.StatusNotFound, Code: string(faena.CodeNotFound), Detail: fmt.Sprintf("%q is not the id of a run", r.PathValue("id")),
+			Remedy: "use an id as it was given when the run was submitted: 26 letters and digits",
+		}
+	}
+	return id, nil
+}
+
+func (g *Gateway) get(w http.ResponseWriter, r *http.Request) error {
+	id, err := runID(r)
+	if err != nil {
+		return err
+	}
+	in, err := g.node.Get(r.Context(), id)
+	if err != nil {
+		return err
+	}
+	return ok(w, in)
+}
+
+func (g *Gateway) output(w http.ResponseWriter, r *http.Request) error {
+	id, err := runID(r)
+	if err != nil {
+		return err
+	}
+	out, err := g.node.Output(r.Context(), id)
+	if err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.Header().Set("Content-Length", strconv.Itoa(len(out)))
+	_, _ = w.Write(out) // an error means that the client is gone
+	return nil
+}
+
+func (g *Gateway) cancel(w http.ResponseWriter, r *http.Request) error {
+	if err := noBody(r); err != nil {
+		return err
+	}
+	id, err := g.cancelRun(r)
+	if err != nil {
+		return err
+	}
+	in, err := g.node.Get(r.Context(), id)
+	if err != nil {
+		return err
+	}
+	return ok(w, in)
+}
+
+// cancelRun cancels the run that a request names; one that was cancelled before
+// is cancelled.
+func (g *Gateway) cancelRun(r *http.Request) (faena.ID, error) {
+	id, err := runID(r)
+	if err != nil {
+		return id, err
+	}
+	states, err := g.node.Cancel(r.Context(), id)
+	if err != nil {
+		return id, err
+	}
+	if states[0] != faena.Cancelled {
+		return id, &faena.Error{Code: faena.CodeConflict, Op: "cancel run " + id.String(), Err: fmt.Errorf("it has %s before", states[0])}
+	}
+	return id, nil
+}
+
+func (g *Gateway) retry(w http.ResponseWriter, r *http.Request) error {
+	if err := noBody(r); err != nil {
+		return err
+	}
+	again, err := g.retryRun(r)
+	if err != nil {
+		return err
+	}
+	return g.created(w, r, again, "")
+}
+
+func (g *Gateway) retryRun(r *http.Request) (faena.ID, error) {
+	id, err := runID(r)
+	if err != nil {
+		return id, err
+	}
+	again, err := g.node.Retry(r.Context(), id)
+	if err != nil {
+		return id, err
+	}
+	return again[0], nil
+}
+
+// selection is the body that selects runs to be changed.
+type selection struct {
+	States []string          `json:"states,omitempty" doc:"only runs in these states"`
+	Queue  string            `json:"queue,omitempty" doc:"only runs of this queue"`
+	Task   string            `json:"task,omitempty" doc:"only runs of this task"`
+	Tags   map[string]string `json:"tags,omitempty" doc:"only runs with these tags"`
+	From   string            `json:"from,omitempty" doc:"only runs submitted at or after this time, in RFC 3339"`
+	To     string            `json:"to,omitempty" doc:"only runs submitted before this time, in RFC 3339"`
+}
+
+func (s *selection) query() (faena.Query, error) {
+	q := faena.Query{Queue: s.Queue, Task: s.Task}
+	for _, name := range s.States {
+		st, err := faena.ParseState(name)
+		if err != nil {
+			return q, wrong("body.states", fmt.Sprintf("%q is no state", name), fmt.Sprintf("use some of %v", faena.States()))
+		}
+		q.States = append(q.States, st)
+	}
+	for k, v := range s.Tags {
+		q.Tags = append(q.Tags, faena.Tag{Key: k, Value: v})
+	}
+	var err error
+	if q.From, err = readTime("body.from", s.From); err != nil {
+		return q, err
+	}
+	q.To, err = readTime("body.to", s.To)
+	return q, err
+}
+
+func (g *Gateway) retryAll(w http.ResponseWriter, r *http.Request) error {
+	var s selection
+	if err := g.readBody(w, r, &s); err != nil {
+		return err
+	}
+	q, err := s.query()
+	if err != nil {
+		return err
+	}
+	n, err := g.node.RetryAll(r.Context(), q)
+	if err != nil {
+		return err
+	}
+	return ok(w, Changed{n})
+}
+
+func (g *Gateway) cancelAll(w http.ResponseWriter, r *http.Request) error {
+	var s selection
+	if err := g.readBody(w, r, &s); err != nil {
+		return err
+	}
+	q, err := s.query()
+	if err != nil {
+		return err
+	}
+	n, err := g.node.CancelAll(r.Context(), q)
+	if err != nil {
+		return err
+	}
+	return ok(w, Changed{n})
+}

@@ -1,0 +1,205 @@
+package gateway
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"net/http"
+	"time"
+
+	"github.com/faena-dev/faena"
+)
+
+// maxWait bounds how long a request may wait for a run's end.
+const maxWait = time.Minute
+
+// settings of a run, as a request writes them.
+type settings struct {
+	Queue         string            `json:"queue,omitempty" doc:"where it waits; default the one that live workers take the task from"`
+	Tags          map[string]string `json:"tags,omitempty" doc:"pairs that runs are filtered by"`
+	Delay         string            `json:"delay,omitempty" doc:"before it may start, such as 90s; default none"`
+	At            string            `json:"at,omitempty" doc:"when it may start, in RFC 3339; default at once"`
+	Timeout       string            `json:"timeout,omitempty" doc:"of each attempt; default 1h, 0s for none"`
+	Deadline      string            `json:"deadline,omitempty" doc:"when it fails if it has not ended, in RFC 3339; default never"`
+	Attempts      *int              `json:"attempts,omitempty" doc:"how often it is tried in all; default 5"`
+	Backoff       string            `json:"backoff,omitempty" doc:"before the second attempt, doubled for each further one; default 1s"`
+	WaitForWorker bool              `json:"wait_for_worker,omitempty" doc:"store it even if no live worker knows the task; default false"`
+}
+
+// submission is the body that submits a run.
+type submission struct {
+	Task  string          `json:"task" doc:"the task's name"`
+	Input json.RawMessage `json:"input,omitempty" doc:"what the task takes; default null"`
+	settings
+	Wait string `json:"wait,omitempty" doc:"how long the answer may wait for the run's end, at most 1m; default not"`
+}
+
+// batch is the body that submits many runs.
+type batch struct {
+	Task   string            `json:"task" doc:"the task's name"`
+	Inputs []json.RawMessage `json:"inputs" doc:"one for each run"`
+	settings
+}
+
+// options are the settings as the library takes them.
+func (s *settings) options() ([]faena.Option, error) {
+	var opts []faena.Option
+	if s.Queue != "" {
+		opts = append(opts, faena.Queue(s.Queue))
+	}
+	for k, v := range s.Tags {
+		opts = append(opts, faena.Tags(k, v))
+	}
+	if s.WaitForWorker {
+		opts = append(opts, faena.AllowUnknown())
+	}
+	more, err := s.times()
+	if err != nil {
+		return nil, err
+	}
+	opts = append(opts, more...)
+	if s.Attempts == nil && s.Backoff == "" {
+		return opts, nil
+	}
+	attempts, backoff := 5, time.Second
+	if s.Attempts != nil {
+		if attempts = *s.Attempts; attempts < 1 || attempts > 65535 {
+			return nil, wrong("body.attempts", fmt.Sprintf("want 1 to 65535, got %d", attempts), "send a number in that range")
+		}
+	}
+	if s.Backoff != "" {
+		if backoff, err = readDuration("body.backoff", s.Backoff); err != nil {
+			return nil, err
+		}
+	}
+	return append(opts, faena.Retry(attempts, backoff)), nil
+}
+
+func (s *settings) times() ([]faena.Option, error) {
+	var opts []faena.Option
+	if s.Delay != "" && s.At != "" {
+		return nil, wrong("body.at", "delay says already when it starts", "send one of at and delay")
+	}
+	if s.Delay != "" {
+		d, err := readDuration("body.delay", s.Delay)
+		if err != nil {
+			return nil, err
+		}
+		opts = append(opts, faena.In(d))
+	}
+	if s.At != "" {
+		t, err := readTime("body.at", s.At)
+		if err != nil {
+			return nil, err
+		}
+		opts = append(opts, faena.At(t))
+	}
+	if s.Timeout != "" {
+		d, err := readDuration("body.timeout", s.Timeout)
+		if err != nil {
+			return nil, err
+		}
+		opts = append(opts, faena.Timeout(d))
+	}
+	if s.Deadline != "" {
+		t, err := readTime("body.deadline", s.Deadline)
+		if err != nil {
+			return nil, err
+		}
+		opts = append(opts, faena.Deadline(t))
+	}
+	return opts, nil
+}
+
+// noTask says that a request names no task.
+func noTask() error {
+	return wrong("body.task", "no task is named", "send the name of a task; /api/v1/nodes lists those that live workers know")
+}
+
+func (g *Gateway) submit(w http.ResponseWriter, r *http.Request) error {
+	var s submission
+	if err := g.readBody(w, r, &s); err != nil {
+		return err
+	}
+	if s.Task == "" {
+		return noTask()
+	}
+	wait, err := readDuration("body.wait", s.Wait)
+	if err != nil {
+		return err
+	}
+	if wait > maxWait {
+		return wrong("body.wait", fmt.Sprintf("%s is over %s", wait, maxWait), "send a shorter time, and read the run again until it has ended")
+	}
+	opts, err := s.options()
+	if err != nil {
+		return err
+	}
+	id, err := g.node.Submit(trace(r), s.Task, s.Input, opts...)
+	if err != nil {
+		return err
+	}
+	s.Input = nil // it may be large, and the wait long
+	if wait > 0 {
+		g.await(r.Context(), id, wait)
+	}
+	return g.created(w, r, id, s.Task)
+}
+
+// trace is a request's context, with the traceparent it came with.
+func trace(r *http.Request) context.Context {
+	if p := r.Header.Get("Traceparent"); p != "" && len(p) <= 255 {
+		return faena.WithTrace(r.Context(), p)
+	}
+	return r.Context()
+}
+
+// created answers with a run that is stored. Where it cannot be read, that is no
+// reason to say that it was not.
+func (g *Gateway) created(w http.ResponseWriter, r *http.Request, id faena.ID, task string) error {
+	in, err := g.node.Get(r.Context(), id)
+	if err != nil {
+		in = &faena.Info{ID: id, Task: task, State: faena.Queued, Created: id.Time()}
+	}
+	w.Header().Set("Location", "/api/v1/runs/"+id.String())
+	send(w, http.StatusCreated, "application/json", in)
+	return nil
+}
+
+// await blocks until a run has ended, d has passed, or the gateway closes.
+func (g *Gateway) await(ctx context.Context, id faena.ID, d time.Duration) {
+	ctx, cancel := context.WithTimeout(ctx, d)
+	defer cancel()
+	f, err := faena.Attach[json.RawMessage](ctx, g.node, id)
+	if err != nil {
+		return // the run is stored; the answer shows it as it is
+	}
+	select {
+	case <-f.Done():
+	case <-ctx.Done():
+	case <-g.done:
+	}
+}
+
+func (g *Gateway) submitBatch(w http.ResponseWriter, r *http.Request) error {
+	var b batch
+	if err := g.readBody(w, r, &b); err != nil {
+		return err
+	}
+	if b.Task == "" {
+		return noTask()
+	}
+	if len(b.Inputs) == 0 {
+		return wrong("body.inputs", "there is none", "send an array with one input for each run")
+	}
+	opts, err := b.options()
+	if err != nil {
+		return err
+	}
+	ids, err := g.node.SubmitBatch(trace(r), b.Task, b.Inputs, opts...)
+	if err != nil {
+		return err
+	}
+	send(w, http.StatusCreated, "application/json", Batch{ids})
+	return nil
+}

@@ -1,0 +1,122 @@
+// Package web draws faena's pages: templates, style and script, embedded and
+// complete, so that a page needs nothing from elsewhere. It decides nothing: what
+// is shown, and to whom, is the gateway's part.
+package web
+
+import (
+	"bytes"
+	"crypto/sha256"
+	"embed"
+	"encoding/hex"
+	"fmt"
+	"html/template"
+	"io/fs"
+	"mime"
+	"path"
+	"slices"
+	"strings"
+)
+
+//go:embed asset page
+var files embed.FS
+
+// Pages are the parsed templates and the assets. Its methods may be called
+// concurrently.
+type Pages struct {
+	pages  map[string]*template.Template
+	assets map[string]Asset
+	text   map[string]string
+}
+
+// Asset is a file that pages refer to.
+type Asset struct {
+	Name string
+	Type string // its content type
+	Tag  string // changes with the content
+	Data []byte // not to be changed
+}
+
+// New reads what is embedded; an error means that this package was built wrong.
+func New() (*Pages, error) {
+	p := &Pages{pages: map[string]*template.Template{}, assets: map[string]Asset{}, text: english()}
+	names, err := fs.Glob(files, "asset/*")
+	if err != nil {
+		return nil, fmt.Errorf("list assets: %w", err)
+	}
+	for _, name := range names {
+		b, err := files.ReadFile(name)
+		if err != nil {
+			return nil, fmt.Errorf("read asset: %w", err)
+		}
+		sum := sha256.Sum256(b)
+		short := path.Base(name)
+		p.assets[short] = Asset{Name: short, Type: typeOf(short), Tag: hex.EncodeToString(sum[:6]), Data: b}
+	}
+	layout, err := template.New("layout.html").Funcs(p.funcs()).Option("missingkey=error").ParseFS(files, "page/layout.html", "page/part.html")
+	if err != nil {
+		return nil, fmt.Errorf("parse layout: %w", err)
+	}
+	names, err = fs.Glob(files, "page/*.html")
+	if err != nil {
+		return nil, fmt.Errorf("list pages: %w", err)
+	}
+	for _, name := range names {
+		short := strings.TrimSuffix(path.Base(name), ".html")
+		if slices.Contains([]string{"layout", "part"}, short) {
+			continue
+		}
+		t, err := layout.Clone()
+		if err == nil {
+			t, err = t.ParseFS(files, name)
+		}
+		if err != nil {
+			return nil, fmt.Errorf("parse page %s: %w", short, err)
+		}
+		p.pages[short] = t
+	}
+	return p, nil
+}
+
+func typeOf(name string) string {
+	switch path.Ext(name) { // not from the machine's table, which may say anything
+	case ".js":
+		return "text/javascript; charset=utf-8"
+	case ".css":
+		return "text/css; charset=utf-8"
+	case ".svg":
+		return "image/svg+xml"
+	}
+	return mime.TypeByExtension(path.Ext(name))
+}
+
+// Asset finds an asset by its name.
+func (p *Pages) Asset(name string) (Asset, bool) {
+	a, ok := p.assets[name]
+	return a, ok
+}
+
+// Draw gives the HTML of a page: home, tasks, runs, run, api or error, with the
+// view of that name. An error leaves nothing half drawn.
+func (p *Pages) Draw(page string, v View) ([]byte, error) {
+	t := p.pages[page]
+	if t == nil {
+		return nil, fmt.Errorf("draw page: there is none named %q", page)
+	}
+	var b bytes.Buffer
+	if err := t.Execute(&b, v); err != nil {
+		return nil, fmt.Errorf("draw page %s: %w", page, err)
+	}
+	return b.Bytes(), nil
+}
+
+// Text is what pages say for a key, with its arguments in place.
+func (p *Pages) Text(key string, args ...any) (string, error) {
+	s, ok := p.text[key]
+	if !ok {
+		return "", fmt.Errorf("no text for %q", key)
+	}
+	if len(args) == 0 {
+		return s, nil
+	}
+	return fmt.Sprintf(s, args...), nil
+}
