@@ -90,8 +90,12 @@ func (a *app) execute(ctx context.Context, args []string) error {
 	return err
 }
 
-// complain tells of an error.
-func (a *app) complain(err error) {
+// complain tells of an error. That everything ended when it was told to needs no
+// explanation.
+func (a *app) complain(ctx context.Context, err error) {
+	if _, own := errors.AsType[*fault](err); !own && signalled(ctx) != nil {
+		err = errors.New("interrupted")
+	}
 	for i, line := range strings.Split(err.Error(), "\n") {
 		line = screen.Clean(line)
 		if i == 0 {
@@ -186,7 +190,7 @@ func programVersion() string {
 	if version != "" {
 		return version
 	}
-	if info, ok := debug.ReadBuildInfo(); ok && info.Main.Version != "" {
+	if info, ok := debug.ReadBuildInfo(); ok && info.Main.Version != "" && info.Main.Version != "(devel)" {
 		return info.Main.Version
 	}
 	return "devel"

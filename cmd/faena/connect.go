@@ -156,7 +156,7 @@ func (a *app) connect(ctx context.Context, r *remote, opts faena.Options) (*sess
 	})
 	if err != nil {
 		if r.server == "" {
-			return nil, fmt.Errorf("the faena serve that left its address in the data directory does not answer; start it again, or say where one is by --server: %w", err)
+			return nil, fmt.Errorf("the faena serve of this data directory does not answer (start it again, or say where one is by --server): %w", err)
 		}
 		return nil, err
 	}

@@ -23,7 +23,7 @@ const exitCodesText = `faena exits with
 
     0  all went well
     1  work failed: a run ended failed or cancelled, or some of several did
-    2  the command line or an input is wrong; nothing was done
+    2  the command line or an input is wrong
     3  something needed cannot be reached or is out of room: the server, the
        index, durable storage; the same command may work later
     4  what was named is not there: a run, a queue, something to resume
@@ -60,7 +60,7 @@ func exitCode(ctx context.Context, err error) int {
 	if f, ok := errors.AsType[*fault](err); ok {
 		return f.exit
 	}
-	if s, ok := errors.AsType[*signalError](context.Cause(ctx)); ok {
+	if s := signalled(ctx); s != nil {
 		return 128 + int(s.sig)
 	}
 	e, ok := errors.AsType[*faena.Error](err)
@@ -74,9 +74,9 @@ func exitCode(ctx context.Context, err error) int {
 func codeExit(code faena.Code) int {
 	switch code {
 	case faena.CodeFailed, faena.CodePermanent, faena.CodePanic, faena.CodeTimeout, faena.CodeDeadline,
-		faena.CodeInput, faena.CodeLost, faena.CodeCancelled:
+		faena.CodeLost, faena.CodeCancelled:
 		return exitFailed
-	case faena.CodeInvalid, faena.CodeTooLarge:
+	case faena.CodeInvalid, faena.CodeInput, faena.CodeTooLarge:
 		return exitUsage
 	case faena.CodeUnavailable, faena.CodeClosed, faena.CodeLimit:
 		return exitUnavailable

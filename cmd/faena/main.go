@@ -4,6 +4,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -35,7 +36,7 @@ func run(ctx context.Context, directs []direct, args []string, io stdio) int {
 	a := newApp(directs, args, io)
 	err := a.execute(ctx, args)
 	if err != nil {
-		a.complain(err)
+		a.complain(ctx, err)
 	}
 	return exitCode(ctx, err)
 }
@@ -44,6 +45,12 @@ func run(ctx context.Context, directs []direct, args []string, io stdio) int {
 type signalError struct{ sig syscall.Signal }
 
 func (e *signalError) Error() string { return "stopped by " + e.sig.String() }
+
+// signalled is the signal that ended ctx, nil if none did.
+func signalled(ctx context.Context) *signalError {
+	s, _ := errors.AsType[*signalError](context.Cause(ctx))
+	return s
+}
 
 // signals gives a context that the first signal ends; the second ends the
 // process.

@@ -166,7 +166,8 @@ func (s *serving) explain(err error) error {
 func (a *app) until(ctx context.Context, s *session, opts faena.Options) error {
 	<-ctx.Done()
 	cause := context.Cause(ctx)
-	sig, asked := errors.AsType[*signalError](cause)
+	sig := signalled(ctx)
+	asked := sig != nil
 	if asked {
 		opts.Logger.Info("shutting down; once more ends at once", "signal", sig.sig.String(), "grace", max(opts.Grace, 0))
 	}

@@ -79,5 +79,6 @@ func (w *work[In, Out]) done() int                { return int(w.ended.Load()) }
 
 // ranAndFailed tells the end of a run from the end of waiting for it.
 func ranAndFailed(ctx context.Context, err error) bool {
-	return ctx.Err() == nil && codeExit(faena.CodeOf(err)) == exitFailed
+	code := faena.CodeOf(err)
+	return ctx.Err() == nil && (codeExit(code) == exitFailed || code == faena.CodeInput)
 }
