@@ -150,7 +150,10 @@ func (a *app) open(ctx context.Context, d *direct, dir *workdir.Dir) (*session, 
 		return nil, err
 	}
 	// No grace: what is interrupted goes on from its checkpoint.
-	node, err := faena.Open(ctx, eng, faena.Options{Grace: -1, Version: o.Version, Logger: o.Logger, MaxInput: math.MaxInt32})
+	// That people kill it is no sign that the work kills its worker.
+	node, err := faena.Open(ctx, eng, faena.Options{
+		Grace: -1, MaxDeaths: 200, Version: o.Version, Logger: o.Logger, MaxInput: math.MaxInt32,
+	})
 	if err != nil {
 		return nil, errors.Join(err, eng.Close())
 	}

@@ -3,9 +3,11 @@ package screen
 import (
 	"fmt"
 	"io"
+	"math"
 	"sync"
 	"time"
 
+	"github.com/mattn/go-runewidth"
 	"github.com/vbauerster/mpb/v8"
 	"github.com/vbauerster/mpb/v8/decor"
 )
@@ -21,7 +23,7 @@ func NewBars(w io.Writer) *Bars {
 	if !IsTerminal(w) {
 		return new(Bars)
 	}
-	return &Bars{mpb.New(mpb.WithOutput(w), mpb.WithWidth(100), mpb.WithRefreshRate(150*time.Millisecond))}
+	return &Bars{mpb.New(mpb.WithOutput(w), mpb.WithRefreshRate(150*time.Millisecond))}
 }
 
 // Shown tells whether there is a terminal to show them on.
@@ -55,8 +57,11 @@ func (b *Bars) Wait() {
 	}
 }
 
-// scale is how finely a bar is drawn.
-const scale = 10000
+const (
+	scale    = 10000 // how finely a bar is drawn
+	barWidth = 32
+	margin   = 4 // for the ^C that a terminal echoes: a line that wraps cannot be taken back
+)
 
 // Bar is one bar. A nil one takes everything and shows nothing.
 type Bar struct {
@@ -73,13 +78,17 @@ func (b *Bars) Add(name string, n int, unit string) *Bar {
 		return nil
 	}
 	bar := &Bar{pace: pace{n: n, unit: unit}}
+	if name = Clean(name); name != "" {
+		name += " "
+	}
+	taken := runewidth.StringWidth(name) + len("100 % ") + barWidth + margin
 	bar.bar = b.all.AddBar(scale,
-		mpb.BarRemoveOnComplete(),
-		mpb.PrependDecorators(decor.Name(name+" "), decor.Percentage(decor.WC{W: 5})),
-		mpb.AppendDecorators(decor.Any(func(decor.Statistics) string {
+		mpb.BarRemoveOnComplete(), mpb.BarWidth(barWidth),
+		mpb.PrependDecorators(decor.Name(name), decor.Percentage(decor.WC{W: 5})),
+		mpb.AppendDecorators(decor.Any(func(s decor.Statistics) string {
 			bar.mu.Lock()
 			defer bar.mu.Unlock()
-			return bar.pace.tell(time.Now(), bar.text)
+			return runewidth.Truncate(bar.pace.tell(time.Now(), bar.text), max(s.AvailableWidth-taken, 0), "…")
 		})),
 	)
 	return bar
@@ -147,7 +156,7 @@ func (p *pace) tell(now time.Time, text string) string {
 		}
 	}
 	if left, ok := p.left(now); ok {
-		s += " ETA " + Span(left.Round(time.Second))
+		s += " ETA " + eta(left)
 	} else if p.begun {
 		s += " ETA -"
 	}
@@ -155,6 +164,13 @@ func (p *pace) tell(now time.Time, text string) string {
 		s += " " + text
 	}
 	return s
+}
+
+func eta(d time.Duration) string {
+	if d < time.Minute {
+		return fmt.Sprintf("%.0fs", math.Ceil(d.Seconds()))
+	}
+	return Span(d)
 }
 
 func rate(v float64) string {
