@@ -145,6 +145,9 @@ func sleep(ctx context.Context, d time.Duration) error {
 }
 
 func appendLine(path, line string) error {
+	if path == "" {
+		return nil
+	}
 	f, err := os.OpenFile(path, os.O_APPEND|os.O_CREATE|os.O_WRONLY, 0o600)
 	if err != nil {
 		return err
