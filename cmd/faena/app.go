@@ -35,8 +35,8 @@ const (
 	groupRuns   = "runs"
 )
 
-func newApp(directs []direct, args []string, io stdio) *app {
-	a := &app{stdio: io, args: args, directs: directs}
+func newApp(directs []direct, args []string, std stdio) *app {
+	a := &app{stdio: std, args: args, directs: directs}
 	a.root = &cobra.Command{
 		Use:   "faena",
 		Short: "Background work that survives crashes",
@@ -62,9 +62,9 @@ flag counts first.`,
 		},
 		RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
-	a.root.SetIn(io.in)
-	a.root.SetOut(io.out)
-	a.root.SetErr(io.err)
+	a.root.SetIn(std.in)
+	a.root.SetOut(std.out)
+	a.root.SetErr(std.err)
 	a.root.AddGroup(
 		&cobra.Group{ID: groupDirect, Title: "Work done here and now:"},
 		&cobra.Group{ID: groupServe, Title: "Servers and workers:"},
@@ -101,13 +101,13 @@ func (a *app) complain(ctx context.Context, err error) {
 		if i == 0 {
 			line = screen.Paint(screen.Colours(a.err), screen.Red, "faena:") + " " + line
 		}
-		fmt.Fprintln(a.err, line)
+		fmt.Fprintln(a.err, line) //nolint:errcheck // nobody else to tell
 	}
 }
 
 // note tells something that is no error.
 func (a *app) note(format string, args ...any) {
-	fmt.Fprintf(a.err, "faena: "+format+"\n", args...)
+	fmt.Fprintf(a.err, "faena: "+format+"\n", args...) //nolint:errcheck // to people
 }
 
 // env marks a flag as one that the environment can give.

@@ -7,6 +7,7 @@ import (
 	"io"
 	"math"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"time"
 
@@ -77,6 +78,16 @@ func (a *app) direct(d direct) *cobra.Command {
 	env(cmd.Flags(), "server", "token-file")
 	prepare := d.setup(cmd.Flags())
 	cmd.Args = cobra.ArbitraryArgs // prepare knows better what to say
+	cmd.SetFlagErrorFunc(func(_ *cobra.Command, err error) error {
+		for _, arg := range a.args {
+			if _, nerr := strconv.Atoi(arg); nerr == nil && arg[0] == '-' { // a negative number, no flag
+				if _, perr := prepare([]string{arg}); perr != nil {
+					return perr
+				}
+			}
+		}
+		return err
+	})
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
 		j, err := prepare(args)
 		if err != nil {

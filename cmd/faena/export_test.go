@@ -105,8 +105,8 @@ func words() direct {
 				w.each = func(out console, in wordIn, v string, err error) error {
 					if err != nil {
 						failed++
-						fmt.Fprintf(out.err, "%s: %v\n", in.Word, err)
-						return nil
+						_, err = fmt.Fprintf(out.err, "%s: %v\n", in.Word, err)
+						return err
 					}
 					_, err = fmt.Fprintln(out.out, v)
 					return err

@@ -13,7 +13,7 @@ import (
 )
 
 // version is set when the program is built.
-var version string //nolint:gochecknoglobals // the linker's
+var version string
 
 // stdio is what a program reads and writes.
 type stdio struct {
@@ -32,8 +32,8 @@ func start(directs []direct) int {
 }
 
 // run executes the program and gives its exit code.
-func run(ctx context.Context, directs []direct, args []string, io stdio) int {
-	a := newApp(directs, args, io)
+func run(ctx context.Context, directs []direct, args []string, std stdio) int {
+	a := newApp(directs, args, std)
 	err := a.execute(ctx, args)
 	if err != nil {
 		a.complain(ctx, err)

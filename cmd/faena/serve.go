@@ -123,7 +123,7 @@ func (a *app) serving(ctx context.Context, s *serving) error {
 	if err != nil {
 		return errors.Join(err, on.Close())
 	}
-	opts.Logger.Info("ready", "nats", on.where, "data", s.data, "durability", status.Durability, "verified", status.Verified, "version", opts.Version)
+	opts.Logger.InfoContext(ctx, "ready", "nats", on.where, "data", s.data, "durability", status.Durability, "verified", status.Verified, "version", opts.Version)
 	return a.until(ctx, on, opts)
 }
 
@@ -169,7 +169,7 @@ func (a *app) until(ctx context.Context, s *session, opts faena.Options) error {
 	sig := signalled(ctx)
 	asked := sig != nil
 	if asked {
-		opts.Logger.Info("shutting down; once more ends at once", "signal", sig.sig.String(), "grace", max(opts.Grace, 0))
+		opts.Logger.InfoContext(ctx, "shutting down; once more ends at once", "signal", sig.sig.String(), "grace", max(opts.Grace, 0))
 	}
 	err := s.Close()
 	if asked {
@@ -202,7 +202,7 @@ gone start elsewhere within seconds. It shuts down as faena serve does.`,
 		if err := s.Handle(a.handlers()...); err != nil {
 			return errors.Join(err, s.Close())
 		}
-		opts.Logger.Info("ready", "server", s.where, "version", programVersion())
+		opts.Logger.InfoContext(cmd.Context(), "ready", "server", s.where, "version", programVersion())
 		return a.until(cmd.Context(), s, opts)
 	}
 	return cmd

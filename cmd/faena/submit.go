@@ -20,11 +20,11 @@ import (
 // submission is what faena run is told.
 type submission struct {
 	*remote
-	input, queue            string
-	tags                    map[string]string
-	in, expire, timeout     time.Duration
-	attempts                int
-	unknown, detach, pretty bool
+	input, queue        string
+	tags                map[string]string
+	in, expire, timeout time.Duration
+	attempts            int
+	unknown, detach     bool
 }
 
 func (a *app) submit() *cobra.Command {
@@ -54,20 +54,16 @@ run waits for one.`,
 	f.DurationVar(&s.timeout, "timeout", time.Hour, "bound for each attempt; 0 for none")
 	f.IntVar(&s.attempts, "attempts", 5, "attempts in all")
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
-		opts, err := s.options(cmd)
-		if err != nil {
-			return err
-		}
 		input, err := readInput(s.input, a.in)
 		if err != nil {
 			return err
 		}
-		return a.submitted(cmd.Context(), s, args[0], input, opts)
+		return a.submitted(cmd.Context(), s, args[0], input, s.options(cmd))
 	}
 	return cmd
 }
 
-func (s *submission) options(cmd *cobra.Command) ([]faena.Option, error) {
+func (s *submission) options(cmd *cobra.Command) []faena.Option {
 	var opts []faena.Option
 	if s.queue != "" {
 		opts = append(opts, faena.Queue(s.queue))
@@ -85,7 +81,7 @@ func (s *submission) options(cmd *cobra.Command) ([]faena.Option, error) {
 	if s.unknown {
 		opts = append(opts, faena.AllowUnknown())
 	}
-	return append(opts, faena.In(s.in), faena.ExpireIn(s.expire)), nil
+	return append(opts, faena.In(s.in), faena.ExpireIn(s.expire))
 }
 
 // readInput gives the JSON that --input names.
@@ -98,7 +94,7 @@ func readInput(arg string, stdin io.Reader) (json.RawMessage, error) {
 		data, err = io.ReadAll(stdin)
 	case strings.HasPrefix(arg, "@"):
 		from = arg[1:]
-		data, err = os.ReadFile(from)
+		data, err = os.ReadFile(from) //nolint:gosec // the user names it
 	}
 	if err != nil {
 		return nil, usage("read the input: %w", err)
