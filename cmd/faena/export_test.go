@@ -14,7 +14,7 @@ import (
 )
 
 // Main runs the program with commands made for tests.
-func Main() { os.Exit(start([]direct{steps(), words()})) }
+func Main() { os.Exit(start([]direct{steps(), words(), factorials()})) }
 
 type stepsIn struct {
 	N    int           `json:"n"`
