@@ -149,7 +149,7 @@ func (n *Node) startWorker() error {
 		return nil
 	}
 	w, err := n.eng.Work(engine.WorkOptions{
-		Slots: n.opts.Slots, Waiting: n.opts.MaxWaiting, Name: n.opts.Name, Version: n.opts.Version,
+		Slots: n.opts.Slots, Waiting: n.opts.MaxWaiting, Deaths: n.opts.MaxDeaths, Name: n.opts.Name, Version: n.opts.Version,
 		Exec: n.exec,
 	})
 	if err != nil {

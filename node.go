@@ -16,6 +16,7 @@ type Options struct {
 	Version    string        // of the program, for people; default none
 	Slots      int           // attempts executed at a time; default GOMAXPROCS
 	MaxWaiting int           // runs that may wait for others without a slot; default 10000
+	MaxDeaths  int           // of workers, after which a run executed here next is lost instead; default 3, at most 200
 	MaxInput   int64         // bytes of an encoded input; default 64 MiB
 	MaxOutput  int64         // bytes of an encoded output; default 1 GiB
 	Grace      time.Duration // what Close gives attempts to end by themselves; default 30 s, negative for none
@@ -51,7 +52,7 @@ func Open(ctx context.Context, eng engine.Engine, opts Options) (*Node, error) {
 	if err := ctx.Err(); err != nil {
 		return nil, ctxError(ctx, "open node")
 	}
-	if opts.Slots < 0 || opts.MaxWaiting < 0 || opts.MaxInput < 0 || opts.MaxOutput < 0 {
+	if opts.Slots < 0 || opts.MaxWaiting < 0 || opts.MaxDeaths < 0 || opts.MaxInput < 0 || opts.MaxOutput < 0 {
 		return nil, invalid("open node", "a limit in Options is negative")
 	}
 	if opts.MaxInput == 0 {

@@ -87,6 +87,7 @@ type Control interface {
 type WorkOptions struct {
 	Slots   int    // attempts executed at a time; default GOMAXPROCS
 	Waiting int    // runs that may wait for others without a slot; default 10000
+	Deaths  int    // of workers, after which a run is lost; default MaxDeaths, at most 200
 	Name    string // of the node, for people; default host and pid
 	Version string // of the program, for people
 	// Exec makes one attempt. It is called on a goroutine of its own, must not

@@ -6,7 +6,8 @@ import (
 	"time"
 )
 
-// MaxDeaths is after how many recorded deaths of workers a run fails: without a
+// MaxDeaths is after how many recorded deaths of workers a run fails, unless its
+// worker says otherwise: without a
 // bound a handler that exhausts memory would kill one worker after the other.
 const MaxDeaths = 3
 

@@ -2,6 +2,7 @@ package natsengine
 
 import (
 	"context"
+	"fmt"
 	"sync"
 	"time"
 
@@ -133,7 +134,7 @@ func (d *doubts) decide(queue string, items []*item) {
 			continue
 		case it.again, began:
 			it.run.Deaths += step - 1
-			if it.deaths() >= engine.MaxDeaths {
+			if int(it.deaths()) >= w.o.Deaths {
 				d.lost(it)
 				continue
 			}
@@ -192,7 +193,7 @@ func (d *doubts) lost(it *item) {
 	d.w.settle(it)
 	d.w.flush.record(it, d.w.record(it, engine.Next{State: engine.Failed, Failure: &engine.Failure{
 		Code:    engine.CodeLost,
-		Message: "its worker died while executing it, 3 times: look for what exhausts memory or ends the process",
+		Message: fmt.Sprintf("its worker died while executing it, %d times: look for what exhausts memory or ends the process", it.deaths()),
 	}}))
 }
 

@@ -104,8 +104,11 @@ func (e *Engine) Work(o engine.WorkOptions) (engine.Worker, error) {
 	if err := e.ready("work"); err != nil {
 		return nil, err
 	}
-	if o.Exec == nil || o.Slots < 0 || o.Waiting < 0 {
-		return nil, &engine.Error{Code: engine.CodeInvalid, Op: "work", Err: errors.New("want Exec, and Slots and Waiting not negative")}
+	if o.Exec == nil || o.Slots < 0 || o.Waiting < 0 || o.Deaths < 0 || o.Deaths > 200 {
+		return nil, &engine.Error{Code: engine.CodeInvalid, Op: "work", Err: errors.New("want Exec, Slots and Waiting not negative, and Deaths from 0 to 200")}
+	}
+	if o.Deaths == 0 {
+		o.Deaths = engine.MaxDeaths
 	}
 	if o.Slots == 0 {
 		o.Slots = runtime.GOMAXPROCS(0)

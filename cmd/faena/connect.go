@@ -1,0 +1,173 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"net/url"
+	"os"
+	"strings"
+
+	"github.com/spf13/pflag"
+
+	"github.com/faena-dev/faena"
+	"github.com/faena-dev/faena/engine/embedded"
+	"github.com/faena-dev/faena/engine/natsengine"
+)
+
+// remote is how a command finds its server.
+type remote struct {
+	server, tokenFile, data string
+	flags                   *pflag.FlagSet
+}
+
+// serverFlags adds the flags that say which server.
+func serverFlags(flags *pflag.FlagSet) *remote {
+	r := &remote{flags: flags}
+	flags.StringVar(&r.server, "server", "", "NATS `URL` of the server; default the local faena serve")
+	flags.StringVar(&r.tokenFile, "token-file", "", "`FILE` with the server's secret; FAENA_TOKEN can hold the secret itself")
+	flags.StringVar(&r.data, "data", "", "data `DIR` of the local faena serve")
+	env(flags, "server", "token-file", "data")
+	return r
+}
+
+func (r *remote) dataDir() (string, error) {
+	if r.data != "" {
+		return r.data, nil
+	}
+	return stateDir("serve")
+}
+
+// address is where to connect, and with which secret.
+func (r *remote) address() (embedded.Address, error) {
+	token, err := r.token()
+	if err != nil {
+		return embedded.Address{}, err
+	}
+	dir, err := r.dataDir()
+	if err != nil && r.server == "" {
+		return embedded.Address{}, err
+	}
+	local, lerr := embedded.Find(dir)
+	if r.server == "" {
+		if lerr != nil {
+			return local, lerr
+		}
+		if token != "" {
+			local.Secret = token
+		}
+		return local, nil
+	}
+	server, err := serverURL(r.server)
+	if err != nil {
+		return embedded.Address{}, err
+	}
+	if token == "" && lerr == nil && samePlace(server, local.URL) {
+		token = local.Secret
+	}
+	return embedded.Address{URL: server, Secret: token}, nil
+}
+
+// token is the secret as configured: by a flag, else by the environment.
+func (r *remote) token() (string, error) {
+	v := strings.TrimSpace(os.Getenv("FAENA_TOKEN"))
+	if r.tokenFile == "" || v != "" && !r.flags.Changed("token-file") {
+		return v, nil
+	}
+	b, err := os.ReadFile(r.tokenFile)
+	if err != nil {
+		return "", usage("read the secret: %w", err)
+	}
+	if v = strings.TrimSpace(string(b)); v == "" {
+		return "", usage("read the secret: %s is empty", r.tokenFile)
+	}
+	return v, nil
+}
+
+// serverURL checks the addresses of servers, and lets their scheme be left out.
+func serverURL(s string) (string, error) {
+	all := strings.Split(s, ",")
+	for i, one := range all {
+		one = strings.TrimSpace(one)
+		if !strings.Contains(one, "://") {
+			one = "nats://" + one
+		}
+		u, err := url.Parse(one)
+		if err != nil || u.Hostname() == "" {
+			return "", usage("--server %q is no address: want nats://host:port", s)
+		}
+		switch u.Scheme {
+		case "nats", "tls", "ws", "wss":
+		default:
+			return "", usage("--server %q: want a NATS address, nats://host:port, as faena serve prints it", s)
+		}
+		all[i] = one
+	}
+	return strings.Join(all, ","), nil
+}
+
+// samePlace tells whether two addresses are one server of this machine, which
+// may be sent its own secret.
+func samePlace(a, b string) bool {
+	u, err := url.Parse(a)
+	v, err2 := url.Parse(b)
+	if err != nil || err2 != nil || u.User != nil {
+		return false
+	}
+	port := u.Port()
+	if port == "" {
+		port = "4222"
+	}
+	return port == v.Port() && isLoopback(u.Hostname()) && isLoopback(v.Hostname())
+}
+
+func isLoopback(host string) bool {
+	ip := net.ParseIP(host)
+	return host == "localhost" || ip != nil && ip.IsLoopback()
+}
+
+// session is an open node with what it stands on.
+type session struct {
+	*faena.Node
+	engine io.Closer
+	where  string
+}
+
+// Close ends the node, then the engine.
+func (s *session) Close() error {
+	return errors.Join(s.Node.Close(), s.engine.Close())
+}
+
+// connect opens a node on the server that r names.
+func (a *app) connect(ctx context.Context, r *remote, opts faena.Options) (*session, error) {
+	at, err := r.address()
+	if err != nil {
+		return nil, err
+	}
+	if opts.Logger == nil {
+		opts.Logger = a.quiet()
+	}
+	opts.Version = programVersion()
+	eng, err := natsengine.Connect(ctx, at.URL, natsengine.Options{
+		Token: at.Secret, Name: opts.Name, Version: opts.Version, Logger: opts.Logger,
+	})
+	if err != nil {
+		if r.server == "" {
+			return nil, fmt.Errorf("the faena serve of this data directory does not answer (start it again, or say where one is by --server): %w", err)
+		}
+		return nil, err
+	}
+	node, err := faena.Open(ctx, eng, opts)
+	if err != nil {
+		return nil, errors.Join(err, eng.Close())
+	}
+	return &session{node, eng, at.URL}, nil
+}
+
+// quiet logs nothing but what went wrong.
+func (a *app) quiet() *slog.Logger {
+	return slog.New(slog.NewTextHandler(a.err, &slog.HandlerOptions{Level: slog.LevelError}))
+}

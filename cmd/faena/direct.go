@@ -1,0 +1,241 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"math"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
+
+	"github.com/faena-dev/faena"
+	"github.com/faena-dev/faena/engine/embedded"
+	"github.com/faena-dev/faena/internal/screen"
+	"github.com/faena-dev/faena/internal/workdir"
+)
+
+// direct is a command that does one piece of work: on a server, or without one
+// by an engine of its own, in a directory from which it can be resumed.
+type direct struct {
+	use, short, long, example string
+	// handlers execute the work's tasks.
+	handlers func() []faena.Handler
+	// setup adds the command's flags, and gives what checks its arguments and
+	// makes the job of them. Nothing has been stored by then, so that is where bad
+	// input is to be found.
+	setup func(flags *pflag.FlagSet) func(args []string) (job, error)
+}
+
+// builtin are the direct commands of the program.
+func builtin() []direct { return []direct{factorials()} }
+
+// job is one call of a direct command; see work. Its methods are called in this
+// order, submit or attach only one of them.
+type job interface {
+	submit(ctx context.Context, node *faena.Node, opts ...faena.Option) error
+	attach(ctx context.Context, node *faena.Node, ids []faena.ID) error
+	ids() []faena.ID
+	// wait returns when all runs have ended, however they did.
+	wait(ctx context.Context, out console) error
+	// finish delivers the result. A fault says that the work itself failed; any
+	// other error is one of the delivery, which can be made again.
+	finish(out console) error
+
+	pieces() string // what the runs are called, if there are several
+	done() int      // runs that have ended; called concurrently
+}
+
+// console is where a job writes; lines may be written while a bar is shown.
+type console struct{ out, err io.Writer }
+
+// Times after which a command that is still at work says how to resume it.
+const (
+	slowOnTerminal = 300 * time.Millisecond
+	slowElsewhere  = 3 * time.Second
+)
+
+// keepWork is how long runs are kept in a directory that is there to be resumed.
+const keepWork = 10 * 365 * 24 * time.Hour
+
+const jobTag = "faena.job"
+
+func (d *direct) name() string {
+	name, _, _ := strings.Cut(d.use, " ")
+	return name
+}
+
+func (a *app) direct(d direct) *cobra.Command {
+	cmd := &cobra.Command{Use: d.use, Short: d.short, Long: d.long, Example: d.example, GroupID: groupDirect}
+	r := &remote{flags: cmd.Flags()}
+	cmd.Flags().StringVar(&r.server, "server", "", "NATS `URL` of the server that does the work; default this process")
+	cmd.Flags().StringVar(&r.tokenFile, "token-file", "", "`FILE` with the server's secret; FAENA_TOKEN can hold the secret itself")
+	env(cmd.Flags(), "server", "token-file")
+	prepare := d.setup(cmd.Flags())
+	cmd.Args = cobra.ArbitraryArgs // prepare knows better what to say
+	cmd.SetFlagErrorFunc(func(_ *cobra.Command, err error) error {
+		for _, arg := range a.args {
+			if _, nerr := strconv.Atoi(arg); nerr == nil && arg[0] == '-' { // a negative number, no flag
+				if _, perr := prepare([]string{arg}); perr != nil {
+					return perr
+				}
+			}
+		}
+		return err
+	})
+	cmd.RunE = func(cmd *cobra.Command, args []string) error {
+		j, err := prepare(args)
+		if err != nil {
+			return err
+		}
+		if r.server != "" && a.resumed == nil {
+			return a.there(cmd.Context(), r, j)
+		}
+		return a.here(cmd.Context(), &d, j)
+	}
+	return cmd
+}
+
+// there lets a server do the work.
+func (a *app) there(ctx context.Context, r *remote, j job) error {
+	s, err := a.connect(ctx, r, faena.Options{})
+	if err != nil {
+		return err
+	}
+	defer s.Close() //nolint:errcheck // it only submitted
+	if err := j.submit(ctx, s.Node); err != nil {
+		return err
+	}
+	ids := j.ids()
+	err = a.attend(ctx, s.Node, j, fmt.Sprintf("%s at the server: faena runs watch %s", count(len(ids), "run"), ids[0]))
+	if ctx.Err() != nil {
+		a.note("the work goes on at the server: faena runs watch %s shows it, faena runs cancel %s ends it", ids[0], ids[0])
+	}
+	return err
+}
+
+// here does the work in this process.
+func (a *app) here(ctx context.Context, d *direct, j job) error {
+	dir := a.resumed
+	if dir == nil {
+		root, err := stateDir("work")
+		if err != nil {
+			return err
+		}
+		if dir, err = workdir.Create(root, d.name(), a.args); err != nil {
+			return err
+		}
+	}
+	defer dir.Close() //nolint:errcheck // nothing is written by it
+	s, err := a.open(ctx, d, dir)
+	if err == nil {
+		err = a.work(ctx, s.Node, j, dir)
+		err = errors.Join(err, s.Close())
+	}
+	f, failed := errors.AsType[*fault](err)
+	failed = failed && f.exit == exitFailed
+	switch {
+	case err == nil, failed && ctx.Err() == nil, a.resumed == nil && len(dir.Runs) == 0:
+		return errors.Join(err, dir.Remove()) // nothing to resume
+	default:
+		a.note("resume by: faena resume %s", dir.ID)
+		return err
+	}
+}
+
+// open starts an engine of the command's own.
+func (a *app) open(ctx context.Context, d *direct, dir *workdir.Dir) (*session, error) {
+	o := embedded.Options{Dir: dir.Data(), Version: programVersion(), Logger: a.quiet()}
+	eng, err := embedded.Open(ctx, o)
+	if weak, ok := errors.AsType[*embedded.NotDurableError](err); ok {
+		a.note("%s is on %s: a power cut may lose what is done (XDG_STATE_HOME chooses another disk)", filepath.Dir(weak.Dir), weak.FileSystem)
+		o.Durability = embedded.Fast
+		eng, err = embedded.Open(ctx, o)
+	}
+	if err != nil {
+		return nil, err
+	}
+	// No grace: what is interrupted goes on from its checkpoint.
+	// That people kill it is no sign that the work kills its worker.
+	node, err := faena.Open(ctx, eng, faena.Options{
+		Grace: -1, MaxDeaths: 200, Version: o.Version, Logger: o.Logger, MaxInput: math.MaxInt32,
+	})
+	if err != nil {
+		return nil, errors.Join(err, eng.Close())
+	}
+	s := &session{node, eng, dir.ID}
+	if err := node.Handle(d.handlers()...); err != nil {
+		return nil, errors.Join(err, s.Close())
+	}
+	return s, nil
+}
+
+// work submits the job's runs, or finds those that an earlier process submitted,
+// and attends to them.
+func (a *app) work(ctx context.Context, node *faena.Node, j job, dir *workdir.Dir) error {
+	ids, err := earlier(ctx, node, dir)
+	if err != nil {
+		return err
+	}
+	if len(ids) > 0 {
+		err = j.attach(ctx, node, ids)
+	} else {
+		err = j.submit(ctx, node, faena.Tags(jobTag, dir.ID), faena.Keep(keepWork, keepWork))
+	}
+	if err != nil {
+		return err
+	}
+	if len(dir.Runs) == 0 {
+		names := make([]string, 0, len(j.ids()))
+		for _, id := range j.ids() {
+			names = append(names, id.String())
+		}
+		if err := dir.SetRuns(names); err != nil {
+			return err
+		}
+	}
+	return a.attend(ctx, node, j, "if this is cut short, faena resume "+dir.ID+" goes on")
+}
+
+// earlier are the job's runs that an earlier process submitted: as it noted them,
+// or as they are found if it died before that.
+func earlier(ctx context.Context, node *faena.Node, dir *workdir.Dir) ([]faena.ID, error) {
+	var ids []faena.ID
+	for _, name := range dir.Runs {
+		id, err := faena.ParseID(name)
+		if err != nil {
+			return nil, fmt.Errorf("read the runs of %s: %w", dir.ID, err)
+		}
+		ids = append(ids, id)
+	}
+	if len(ids) > 0 {
+		return ids, nil
+	}
+	q := faena.Query{Tags: []faena.Tag{{Key: jobTag, Value: dir.ID}}, Retried: true, Limit: 500}
+	for in, err := range node.List(ctx, q) {
+		if err != nil {
+			return nil, err
+		}
+		if in.Tags[jobTag] == dir.ID {
+			ids = append(ids, in.ID)
+		}
+	}
+	sortIDs(ids) // one batch's ids order as its inputs
+	return ids, nil
+}
+
+// attend waits for a job's runs, shows how they go on, and delivers the result.
+func (a *app) attend(ctx context.Context, node *faena.Node, j job, slow string) error {
+	bars := screen.NewBars(a.err)
+	err := a.watched(ctx, node, j, bars, slow)
+	bars.Wait()
+	if err != nil {
+		return err
+	}
+	return j.finish(console{a.out, a.err})
+}

@@ -1,0 +1,64 @@
+package main
+
+import (
+	"strconv"
+
+	"github.com/spf13/pflag"
+
+	"github.com/faena-dev/faena"
+	"github.com/faena-dev/faena/internal/outfile"
+	"github.com/faena-dev/faena/tasks/factorial"
+)
+
+// factorials is the command of the factorial task.
+func factorials() direct {
+	return direct{
+		use: "factorial N", short: "Compute N!, all digits of it",
+		long: `Print the factorial of N in base ten, and nothing else, to standard output or a
+file. The file is there whole or not at all.
+
+What would not fit in memory is refused at once, with an estimate.`,
+		example: `  faena factorial 1000
+  faena factorial 1000000 -o million.txt
+  faena factorial --digits 1000000000`,
+		handlers: func() []faena.Handler { return factorial.Handlers(factorial.Options{}) },
+		setup: func(flags *pflag.FlagSet) func([]string) (job, error) {
+			name := flags.StringP("output", "o", "-", "`FILE` to write to; - is standard output")
+			digits := flags.Bool("digits", false, "print only how many digits it has; for any N up to 5e17")
+			return func(args []string) (job, error) {
+				if len(args) != 1 {
+					return nil, usage("want one N, as in faena factorial 1000")
+				}
+				n, err := strconv.ParseInt(args[0], 10, 64)
+				if err != nil || n < 0 {
+					return nil, usage("N %q: want a whole number that is not negative", args[0])
+				}
+				if *name != "-" {
+					if err := outfile.Check(*name); err != nil {
+						return nil, usage("%w", err)
+					}
+				}
+				return factorialJob(factorial.Input{N: n, Digits: *digits}, *name), nil
+			}
+		},
+	}
+}
+
+func factorialJob(in factorial.Input, name string) job {
+	w := &work[factorial.Input, factorial.Output]{task: factorial.Compute, inputs: []factorial.Input{in}}
+	var result factorial.Output
+	w.each = func(_ console, _ factorial.Input, v factorial.Output, err error) error {
+		if err != nil {
+			return &fault{exitFailed, err}
+		}
+		result = v
+		return nil
+	}
+	w.last = func(out console) error {
+		if name == "-" {
+			return result.Print(out.out)
+		}
+		return outfile.Write(name, result.Print)
+	}
+	return w
+}

@@ -1,0 +1,82 @@
+// Command faena runs background work durably: as a server, as a worker, as a
+// client of either, or all in one for a single piece of work.
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/signal"
+	"syscall"
+)
+
+// version is set when the program is built.
+var version string
+
+// stdio is what a program reads and writes.
+type stdio struct {
+	in       io.Reader
+	out, err io.Writer
+}
+
+func main() { os.Exit(start(builtin())) }
+
+// start runs the program on the process's own arguments, with these direct
+// commands.
+func start(directs []direct) int {
+	ctx, stop := signals(context.Background())
+	defer stop()
+	return run(ctx, directs, os.Args[1:], stdio{os.Stdin, os.Stdout, os.Stderr})
+}
+
+// run executes the program and gives its exit code.
+func run(ctx context.Context, directs []direct, args []string, std stdio) int {
+	a := newApp(directs, args, std)
+	err := a.execute(ctx, args)
+	if err != nil {
+		a.complain(ctx, err)
+	}
+	return exitCode(ctx, err)
+}
+
+// signalError is the cause of a context that a signal ended.
+type signalError struct{ sig syscall.Signal }
+
+func (e *signalError) Error() string { return "stopped by " + e.sig.String() }
+
+// signalled is the signal that ended ctx, nil if none did.
+func signalled(ctx context.Context) *signalError {
+	s, _ := errors.AsType[*signalError](context.Cause(ctx))
+	return s
+}
+
+// signals gives a context that the first signal ends; the second ends the
+// process.
+func signals(parent context.Context) (context.Context, func()) {
+	ctx, cancel := context.WithCancelCause(parent)
+	got := make(chan os.Signal, 2)
+	done := make(chan struct{})
+	signal.Notify(got, syscall.SIGINT, syscall.SIGTERM)
+	go func() {
+		for n := 0; ; n++ {
+			select {
+			case s := <-got:
+				sig, _ := s.(syscall.Signal)
+				if n > 0 {
+					fmt.Fprintln(os.Stderr, "faena: ended at once")
+					os.Exit(128 + int(sig))
+				}
+				cancel(&signalError{sig})
+			case <-done:
+				return
+			}
+		}
+	}()
+	return ctx, func() {
+		signal.Stop(got)
+		close(done)
+		cancel(nil)
+	}
+}

@@ -1,0 +1,83 @@
+package main
+
+import (
+	"context"
+	"strconv"
+
+	"github.com/spf13/cobra"
+
+	"github.com/faena-dev/faena"
+	"github.com/faena-dev/faena/internal/screen"
+)
+
+func (a *app) queues() *cobra.Command {
+	cmd := &cobra.Command{
+		Use: "queues", GroupID: groupRuns, Args: cobra.NoArgs,
+		Short: "List, pause and resume queues",
+		RunE:  func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
+	}
+	cmd.AddCommand(a.queuesList(),
+		a.queuesEach("pause", "Start no more runs of queues; those under way go on", (*faena.Node).Pause),
+		a.queuesEach("resume", "Start runs of queues again", (*faena.Node).Resume))
+	return cmd
+}
+
+func (a *app) queuesList() *cobra.Command {
+	cmd := &cobra.Command{
+		Use: "list", Aliases: []string{"ls"}, Args: cobra.NoArgs,
+		Short: "List queues, with their runs by state",
+	}
+	r, out := serverFlags(cmd.Flags()), formatFlag(cmd.Flags())
+	cmd.RunE = a.on(r, func(ctx context.Context, node *faena.Node, _ []string) error {
+		all, err := node.Queues(ctx)
+		if err != nil {
+			return err
+		}
+		if out.json() {
+			if all == nil {
+				all = []faena.QueueInfo{}
+			}
+			return printJSON(a.out, all)
+		}
+		header := []string{"QUEUE", "STATE", "WORKERS"}
+		for _, s := range faena.States() {
+			header = append(header, s.String())
+		}
+		rows := make([][]screen.Cell, 0, len(all))
+		for _, q := range all {
+			state := screen.Cell{Text: "active", Colour: screen.Green}
+			if q.Paused {
+				state = screen.Cell{Text: "paused", Colour: screen.Yellow}
+			}
+			row := []screen.Cell{screen.Text(q.Name), state, screen.Text(strconv.Itoa(q.Workers))}
+			for _, s := range faena.States() {
+				row = append(row, number(q.Counts[s.String()], stateCell(s).Colour))
+			}
+			rows = append(rows, row)
+		}
+		return screen.Table(a.out, screen.Colours(a.out), header, rows)
+	})
+	return cmd
+}
+
+// number is a count in its colour, if there is something to see.
+func number(n int64, c screen.Colour) screen.Cell {
+	if n == 0 {
+		c = screen.Dim
+	}
+	return screen.Cell{Text: strconv.FormatInt(n, 10), Colour: c}
+}
+
+func (a *app) queuesEach(name, short string, do func(*faena.Node, context.Context, string) error) *cobra.Command {
+	cmd := &cobra.Command{Use: name + " QUEUE...", Short: short, Args: cobra.MinimumNArgs(1)}
+	r := serverFlags(cmd.Flags())
+	cmd.RunE = a.on(r, func(ctx context.Context, node *faena.Node, queues []string) error {
+		for _, q := range queues {
+			if err := do(node, ctx, q); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	return cmd
+}

@@ -1,0 +1,126 @@
+package main_test
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/rogpeppe/go-internal/testscript"
+
+	main "github.com/faena-dev/faena/cmd/faena"
+)
+
+func TestMain(m *testing.M) {
+	testscript.Main(m, map[string]func(){"faena": main.Main})
+}
+
+// TestScripts executes the program as a user would: each script has a state
+// directory of its own.
+func TestScripts(t *testing.T) {
+	t.Parallel()
+	testscript.Run(t, testscript.Params{
+		Dir: "testdata/script",
+		Setup: func(e *testscript.Env) error {
+			e.Setenv("XDG_STATE_HOME", filepath.Join(e.WorkDir, "state"))
+			e.Setenv("NO_COLOR", "1")
+			return nil
+		},
+		Cmds: map[string]func(*testscript.TestScript, bool, []string){
+			"exits": exits, "until": until, "lines": lines, "left": left, "perm": perm, "env-from": envFrom,
+		},
+	})
+}
+
+// exits CODE COMMAND... executes a command that has to end with that code.
+func exits(ts *testscript.TestScript, _ bool, args []string) {
+	want, err := strconv.Atoi(args[0])
+	ts.Check(err)
+	got := 0
+	if err := ts.Exec(args[1], args[2:]...); err != nil {
+		e, ok := errors.AsType[*exec.ExitError](err)
+		if !ok {
+			ts.Fatalf("%s: %v", args[1], err)
+		}
+		got = e.ExitCode()
+	}
+	if got != want {
+		ts.Fatalf("exit code %d, want %d", got, want)
+	}
+}
+
+// until PATTERN COMMAND... executes a command until its output matches.
+func until(ts *testscript.TestScript, _ bool, args []string) {
+	re := regexp.MustCompile(args[0])
+	repeat(ts, strings.Join(args, " "), func() bool {
+		return ts.Exec(args[1], args[2:]...) == nil && re.MatchString(ts.ReadFile("stdout"))
+	})
+}
+
+// lines N FILE waits until a file has N lines; ! lines N FILE checks that it
+// never got more.
+func lines(ts *testscript.TestScript, neg bool, args []string) {
+	n, err := strconv.Atoi(args[0])
+	ts.Check(err)
+	got := func() int {
+		b, err := os.ReadFile(ts.MkAbs(args[1]))
+		if err != nil && !errors.Is(err, os.ErrNotExist) {
+			ts.Check(err)
+		}
+		return strings.Count(string(b), "\n")
+	}
+	if neg {
+		if g := got(); g > n {
+			ts.Fatalf("%s has %d lines, want at most %d", args[1], g, n)
+		}
+		return
+	}
+	repeat(ts, strings.Join(args, " lines of "), func() bool { return got() >= n })
+}
+
+// left VAR sets a variable to the id of the only work that was left behind.
+func left(ts *testscript.TestScript, _ bool, args []string) {
+	ts.Check(ts.Exec("faena", "resume", "-o", "json"))
+	var all []struct{ ID string }
+	ts.Check(json.Unmarshal([]byte(ts.ReadFile("stdout")), &all))
+	if len(all) != 1 {
+		ts.Fatalf("%d pieces of work were left behind, want 1", len(all))
+	}
+	ts.Setenv(args[0], all[0].ID)
+}
+
+// perm MODE FILE checks who may read a file.
+func perm(ts *testscript.TestScript, _ bool, args []string) {
+	info, err := os.Stat(ts.MkAbs(args[1]))
+	ts.Check(err)
+	if got := strconv.FormatUint(uint64(info.Mode().Perm()), 8); got != args[0] {
+		ts.Fatalf("%s has mode %s, want %s", args[1], got, args[0])
+	}
+}
+
+// repeat tries until it is done, for half a minute at most.
+func repeat(ts *testscript.TestScript, what string, done func() bool) {
+	ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
+	defer cancel()
+	tick := time.NewTicker(20 * time.Millisecond)
+	defer tick.Stop()
+	for !done() {
+		select {
+		case <-tick.C:
+		case <-ctx.Done():
+			ts.Fatalf("waited in vain for %s", what)
+		}
+	}
+}
+
+// env-from VAR FILE sets a variable to what a file says.
+func envFrom(ts *testscript.TestScript, _ bool, args []string) {
+	ts.Setenv(args[0], strings.TrimSpace(ts.ReadFile(args[1])))
+}

@@ -1,0 +1,209 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"time"
+
+	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
+
+	"github.com/faena-dev/faena"
+	"github.com/faena-dev/faena/engine/embedded"
+)
+
+// pool is how a process executes runs.
+type pool struct {
+	slots  int
+	grace  time.Duration
+	name   string
+	level  slog.Level
+	format string
+}
+
+func poolFlags(flags *pflag.FlagSet) *pool {
+	p := &pool{}
+	flags.IntVar(&p.slots, "slots", 0, "attempts executed at a time (default one per CPU)")
+	flags.DurationVar(&p.grace, "grace", 30*time.Second, "what attempts under way are given to end at shutdown")
+	flags.StringVar(&p.name, "name", "", "name of this process, for people (default host and pid)")
+	flags.TextVar(&p.level, "log-level", slog.LevelInfo, "log from this `LEVEL`: debug, info, warn, error")
+	flags.StringVar(&p.format, "log-format", "text", "log as `text|json`")
+	env(flags, "slots", "grace", "name", "log-level", "log-format")
+	return p
+}
+
+// options are a node's, checked.
+func (p *pool) options(a *app) (faena.Options, error) {
+	o := faena.Options{Name: p.name, Version: programVersion(), Slots: p.slots, Grace: p.grace}
+	if p.slots < 0 {
+		return o, usage("--slots %d: want at least 1", p.slots)
+	}
+	if p.grace < 0 {
+		return o, usage("--grace %s: want no negative time", p.grace)
+	}
+	if p.grace == 0 {
+		o.Grace = -1
+	}
+	h := &slog.HandlerOptions{Level: p.level}
+	switch p.format {
+	case "text":
+		o.Logger = slog.New(slog.NewTextHandler(a.err, h))
+	case "json":
+		o.Logger = slog.New(slog.NewJSONHandler(a.err, h))
+	default:
+		return o, usage("--log-format %q: want text or json", p.format)
+	}
+	return o, nil
+}
+
+// serving is what faena serve is told.
+type serving struct {
+	*pool
+	nats, data, durability string
+	insecure, force        bool
+}
+
+func (a *app) serve() *cobra.Command {
+	cmd := &cobra.Command{
+		Use: "serve", GroupID: groupServe, Args: cobra.NoArgs,
+		Short: "Run a server: storage, NATS and a worker for the built-in tasks",
+		Long: `Run a server in the foreground, until Ctrl-C or SIGTERM: it keeps runs in its
+data directory, executes those of the built-in tasks, and lets other processes
+submit and execute more by NATS.
+
+Others need the secret that it writes, for this user alone, to DIR/secret;
+commands on this machine find it by themselves. At shutdown it takes no more
+work, hands back what has not begun, and gives the rest --grace to end; what
+does not is executed after the next start. A second Ctrl-C ends it at once.`,
+		Example: `  faena serve
+  faena serve --data /var/lib/faena --slots 8
+  FAENA_DURABILITY=fast faena serve`,
+	}
+	s := &serving{pool: poolFlags(cmd.Flags())}
+	f := cmd.Flags()
+	f.StringVar(&s.nats, "nats-listen", "127.0.0.1:4222", "`ADDR` for NATS; port 0 chooses one")
+	f.StringVar(&s.data, "data", "", "data `DIR` (default faena/serve in the user's state directory)")
+	f.StringVar(&s.durability, "durability", embedded.Strict, "`strict|fast`: acknowledged survives a power cut, or a crash of faena only")
+	f.BoolVar(&s.force, "force", false, "accept strict on a file system that may not keep it")
+	f.BoolVar(&s.insecure, "insecure", false, "accept an address that is not this machine's own, without encryption")
+	env(f, "nats-listen", "data", "durability", "force", "insecure")
+	cmd.RunE = func(cmd *cobra.Command, _ []string) error { return a.serving(cmd.Context(), s) }
+	return cmd
+}
+
+func (a *app) serving(ctx context.Context, s *serving) error {
+	opts, err := s.options(a)
+	if err != nil {
+		return err
+	}
+	if err := s.check(); err != nil {
+		return err
+	}
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	eng, err := embedded.Open(ctx, embedded.Options{
+		Dir: s.data, Durability: s.durability, Force: s.force, Listen: s.nats, Name: s.name,
+		Version: opts.Version, Logger: opts.Logger, Fatal: cancel,
+	})
+	if err != nil {
+		return s.explain(err)
+	}
+	node, err := faena.Open(ctx, eng, opts)
+	if err != nil {
+		return errors.Join(err, eng.Close())
+	}
+	on := &session{node, eng, eng.URL()}
+	if err := node.Handle(a.handlers()...); err != nil {
+		return errors.Join(err, on.Close())
+	}
+	status, err := node.Status(ctx)
+	if err != nil {
+		return errors.Join(err, on.Close())
+	}
+	opts.Logger.InfoContext(ctx, "ready", "nats", on.where, "data", s.data, "durability", status.Durability, "verified", status.Verified, "version", opts.Version)
+	return a.until(ctx, on, opts)
+}
+
+// check finds what is wrong before anything is opened.
+func (s *serving) check() (err error) {
+	if s.durability != embedded.Strict && s.durability != embedded.Fast {
+		return usage("--durability %q: want strict or fast", s.durability)
+	}
+	if err := listenable("nats-listen", s.nats, s.insecure); err != nil {
+		return err
+	}
+	if s.data == "" {
+		s.data, err = stateDir("serve")
+	}
+	return err
+}
+
+// listenable refuses to be reached from elsewhere unless that is spelled out.
+func listenable(flag, addr string, insecure bool) error {
+	host, _, err := net.SplitHostPort(addr)
+	if err != nil {
+		return usage("--%s %q: want host:port, such as 127.0.0.1:4222", flag, addr)
+	}
+	if isLoopback(host) || insecure {
+		return nil
+	}
+	return refused("--%s %s can be reached from other machines, and what is sent there is not encrypted: choose 127.0.0.1, or say --insecure", flag, addr)
+}
+
+// explain adds what to do about an error of opening.
+func (s *serving) explain(err error) error {
+	if _, ok := errors.AsType[*embedded.NotDurableError](err); ok {
+		return fmt.Errorf("%w (--data, --durability)", err)
+	}
+	return err
+}
+
+// until serves until ctx ends, then closes in order. It is no error to have been
+// asked to end by a signal.
+func (a *app) until(ctx context.Context, s *session, opts faena.Options) error {
+	<-ctx.Done()
+	cause := context.Cause(ctx)
+	sig := signalled(ctx)
+	asked := sig != nil
+	if asked {
+		opts.Logger.InfoContext(ctx, "shutting down; once more ends at once", "signal", sig.sig.String(), "grace", max(opts.Grace, 0))
+	}
+	err := s.Close()
+	if asked {
+		return err
+	}
+	return errors.Join(cause, err)
+}
+
+func (a *app) worker() *cobra.Command {
+	cmd := &cobra.Command{
+		Use: "worker", GroupID: groupServe, Args: cobra.NoArgs,
+		Short: "Execute runs of the built-in tasks for a server",
+		Long: `Execute runs of the built-in tasks for a server, in the foreground, until Ctrl-C
+or SIGTERM. A connection that is lost is made again; runs of a worker that is
+gone start elsewhere within seconds. It shuts down as faena serve does.`,
+		Example: `  faena worker --server nats://10.0.0.5:4222 --token-file secret
+  faena worker --slots 16`,
+	}
+	r := serverFlags(cmd.Flags())
+	p := poolFlags(cmd.Flags())
+	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
+		opts, err := p.options(a)
+		if err != nil {
+			return err
+		}
+		s, err := a.connect(cmd.Context(), r, opts)
+		if err != nil {
+			return err
+		}
+		if err := s.Handle(a.handlers()...); err != nil {
+			return errors.Join(err, s.Close())
+		}
+		opts.Logger.InfoContext(cmd.Context(), "ready", "server", s.where, "version", programVersion())
+		return a.until(cmd.Context(), s, opts)
+	}
+	return cmd
+}

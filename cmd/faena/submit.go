@@ -1,0 +1,177 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/faena-dev/faena"
+	"github.com/faena-dev/faena/internal/screen"
+)
+
+// submission is what faena run is told.
+type submission struct {
+	*remote
+	input, queue        string
+	tags                map[string]string
+	in, expire, timeout time.Duration
+	attempts            int
+	unknown, detach     bool
+}
+
+func (a *app) submit() *cobra.Command {
+	cmd := &cobra.Command{
+		Use: "run TASK", GroupID: groupRuns,
+		Short: "Submit a run of a task and print its result",
+		Long: `Submit a run of a task, wait for its end, and print its output, as JSON, on
+standard output; the run's id goes to standard error. Ctrl-C ends the waiting,
+not the run.
+
+A task that no live worker knows is refused, unless --wait is given: then the
+run waits for one.`,
+		Example: `  faena run report --input '{"month": 5}'
+  faena run report --input @month.json --detach
+  generate | faena run report --input - --tag customer=acme`,
+		Args: cobra.ExactArgs(1),
+	}
+	s := &submission{remote: serverFlags(cmd.Flags())}
+	f := cmd.Flags()
+	f.StringVarP(&s.input, "input", "i", "null", "`JSON`, @file with it, or - for standard input")
+	f.BoolVar(&s.unknown, "wait", false, "accept a task that no live worker knows, and wait for one")
+	f.BoolVarP(&s.detach, "detach", "d", false, "print the id and do not wait for the end")
+	f.StringVar(&s.queue, "queue", "", "`QUEUE` to wait in (default where workers take the task from)")
+	f.StringToStringVarP(&s.tags, "tag", "t", nil, "tag as `KEY=VALUE`, to filter by; may be repeated")
+	f.DurationVar(&s.in, "in", 0, "begin only after this time")
+	f.DurationVar(&s.expire, "expire-in", 0, "fail the run if it has not ended after this time")
+	f.DurationVar(&s.timeout, "timeout", time.Hour, "bound for each attempt; 0 for none")
+	f.IntVar(&s.attempts, "attempts", 5, "attempts in all")
+	cmd.RunE = func(cmd *cobra.Command, args []string) error {
+		input, err := readInput(s.input, a.in)
+		if err != nil {
+			return err
+		}
+		return a.submitted(cmd.Context(), s, args[0], input, s.options(cmd))
+	}
+	return cmd
+}
+
+func (s *submission) options(cmd *cobra.Command) []faena.Option {
+	var opts []faena.Option
+	if s.queue != "" {
+		opts = append(opts, faena.Queue(s.queue))
+	}
+	for k, v := range s.tags {
+		opts = append(opts, faena.Tags(k, v))
+	}
+	changed := cmd.Flags().Changed
+	if changed("attempts") {
+		opts = append(opts, faena.Retry(s.attempts, time.Second))
+	}
+	if changed("timeout") {
+		opts = append(opts, faena.Timeout(s.timeout))
+	}
+	if s.unknown {
+		opts = append(opts, faena.AllowUnknown())
+	}
+	return append(opts, faena.In(s.in), faena.ExpireIn(s.expire))
+}
+
+// readInput gives the JSON that --input names.
+func readInput(arg string, stdin io.Reader) (json.RawMessage, error) {
+	data, from := []byte(arg), "--input"
+	var err error
+	switch {
+	case arg == "-":
+		from = "standard input"
+		data, err = io.ReadAll(stdin)
+	case strings.HasPrefix(arg, "@"):
+		from = arg[1:]
+		data, err = os.ReadFile(from) //nolint:gosec // the user names it
+	}
+	if err != nil {
+		return nil, usage("read the input: %w", err)
+	}
+	data = bytes.TrimSpace(data)
+	var v any
+	if err := json.Unmarshal(data, &v); err != nil {
+		if bad, ok := errors.AsType[*json.SyntaxError](err); ok {
+			return nil, usage("%s is not JSON: %w, at byte %d; a text needs double quotes of its own, as in '\"text\"'", from, err, bad.Offset)
+		}
+		return nil, usage("%s is not JSON: %w", from, err)
+	}
+	return data, nil
+}
+
+func (a *app) submitted(ctx context.Context, s *submission, task string, input json.RawMessage, opts []faena.Option) (err error) {
+	on, err := a.connect(ctx, s.remote, faena.Options{})
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, on.Close()) }()
+	id, err := on.Submit(ctx, task, input, opts...)
+	if faena.CodeOf(err) == faena.CodeUnknownTask {
+		return fmt.Errorf("%w: start a worker that does, or say --wait to let the run wait for one", err)
+	}
+	if err != nil {
+		return err
+	}
+	if s.detach {
+		_, err := fmt.Fprintln(a.out, id)
+		return err
+	}
+	fmt.Fprintf(a.err, "%s\n", id) //nolint:errcheck // to people
+	return a.result(ctx, on.Node, task, id)
+}
+
+// result waits for a run and prints its output.
+func (a *app) result(ctx context.Context, node *faena.Node, task string, id faena.ID) error {
+	f, err := faena.Attach[json.RawMessage](ctx, node, id)
+	if err != nil {
+		return err
+	}
+	j := &attached{name: task, future: f}
+	bars := screen.NewBars(a.err)
+	err = a.watched(ctx, node, j, bars, "")
+	bars.Wait()
+	if ctx.Err() != nil {
+		a.note("the run goes on: faena runs watch %s shows it, faena runs cancel %s ends it", id, id)
+	}
+	if err != nil {
+		return err
+	}
+	return writeOutput(a.out, j.output)
+}
+
+// writeOutput prints a run's output and ends its line.
+func writeOutput(w io.Writer, out json.RawMessage) error {
+	if _, err := w.Write(out); err != nil {
+		return err
+	}
+	_, err := io.WriteString(w, "\n")
+	return err
+}
+
+// attached is a run of any task, to be waited for.
+type attached struct {
+	job    // the rest is not called
+	name   string
+	future *faena.Future[json.RawMessage]
+	output json.RawMessage
+}
+
+func (t *attached) ids() []faena.ID { return []faena.ID{t.future.ID()} }
+func (t *attached) pieces() string  { return "" }
+func (t *attached) done() int       { return 0 }
+
+func (t *attached) wait(ctx context.Context, _ console) (err error) {
+	t.output, err = t.future.Get(ctx)
+	return err
+}
