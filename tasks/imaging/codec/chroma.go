@@ -114,7 +114,7 @@ func (u *upsampler) plane(dst, src []byte, y int) {
 		// Alternate rows round ties down and up, else all would drift up.
 		bias := 1 + y%2
 		for x := range dst {
-			dst[x] = byte((mix[x/u.across] + bias) >> 2)
+			dst[x] = byte((mix[x/u.across] + bias) >> 2 & 0xff)
 		}
 		return
 	}
@@ -129,8 +129,8 @@ func (u *upsampler) plane(dst, src []byte, y int) {
 		if i+1 < len(mix) {
 			right = mix[i+1]
 		}
-		dst[2*i] = byte((3*v + left + even) >> 4)
-		dst[2*i+1] = byte((3*v + right + odd) >> 4)
+		dst[2*i] = byte((3*v + left + even) >> 4 & 0xff)
+		dst[2*i+1] = byte((3*v + right + odd) >> 4 & 0xff)
 		left = v
 	}
 }
@@ -164,9 +164,4 @@ func videoRange(dst, luma, cb, cr []byte) {
 	}
 }
 
-func clamp(v int32) byte {
-	if uint32(v) > 0xff {
-		return byte(^(v >> 31)) // 0 below, 255 above
-	}
-	return byte(v)
-}
+func clamp(v int32) byte { return byte(min(max(v, 0), 0xff) & 0xff) }

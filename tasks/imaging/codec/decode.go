@@ -83,6 +83,8 @@ func decodeStill(ctx context.Context, r io.Reader, h Header, opts Options) (*Pic
 		src, err = png.Decode(r)
 	case WebP:
 		src, err = webp.Decode(r)
+	default:
+		err = fmt.Errorf("no decoder for %s", h.Format)
 	}
 	if err != nil {
 		return nil, err

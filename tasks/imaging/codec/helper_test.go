@@ -18,29 +18,29 @@ import (
 	"github.com/faena-dev/faena/tasks/imaging/raster"
 )
 
-func testdata(t testing.TB, name string) []byte {
-	t.Helper()
+func testdata(tb testing.TB, name string) []byte {
+	tb.Helper()
 	data, err := os.ReadFile(filepath.Join("testdata", name))
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	return data
 }
 
-func decode(t testing.TB, data []byte) *codec.Picture {
-	t.Helper()
-	pic, err := codec.Decode(t.Context(), data, codec.Options{Workers: 2})
+func decode(tb testing.TB, data []byte) *codec.Picture {
+	tb.Helper()
+	pic, err := codec.Decode(tb.Context(), data, codec.Options{Workers: 2})
 	if err != nil {
-		t.Fatalf("Decode = %v", err)
+		tb.Fatalf("Decode = %v", err)
 	}
 	return pic
 }
 
-func encode(t testing.TB, pic *codec.Picture, format codec.Format) []byte {
-	t.Helper()
+func encode(tb testing.TB, pic *codec.Picture, format codec.Format) []byte {
+	tb.Helper()
 	var out bytes.Buffer
-	if err := codec.Encode(t.Context(), &out, pic, format, 95); err != nil {
-		t.Fatalf("Encode(%s) = %v", format, err)
+	if err := codec.Encode(tb.Context(), &out, pic, format, 95); err != nil {
+		tb.Fatalf("Encode(%s) = %v", format, err)
 	}
 	return out.Bytes()
 }
@@ -93,29 +93,29 @@ func drawing(w, h int) *image.NRGBA {
 	return m
 }
 
-func pngBytes(t testing.TB, m image.Image) []byte {
-	t.Helper()
+func pngBytes(tb testing.TB, m image.Image) []byte {
+	tb.Helper()
 	var b bytes.Buffer
 	if err := png.Encode(&b, m); err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	return b.Bytes()
 }
 
-func jpegBytes(t testing.TB, m image.Image) []byte {
-	t.Helper()
+func jpegBytes(tb testing.TB, m image.Image) []byte {
+	tb.Helper()
 	var b bytes.Buffer
 	if err := jpeg.Encode(&b, m, &jpeg.Options{Quality: 95}); err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	return b.Bytes()
 }
 
-func gifBytes(t testing.TB, g *gif.GIF) []byte {
-	t.Helper()
+func gifBytes(tb testing.TB, g *gif.GIF) []byte {
+	tb.Helper()
 	var b bytes.Buffer
 	if err := gif.EncodeAll(&b, g); err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	return b.Bytes()
 }
@@ -166,8 +166,9 @@ func oriented(format codec.Format, data []byte, tiff []byte) []byte {
 		return insert(data, 2, segment(0xe1, append([]byte("Exif\x00\x00"), tiff...))...)
 	case codec.PNG:
 		return insert(data, 33, chunk("eXIf", tiff)...)
+	default:
+		panic("no metadata for " + format)
 	}
-	return data
 }
 
 // profile returns what passes for a colour profile of the given length.

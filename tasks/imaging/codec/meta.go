@@ -103,7 +103,7 @@ func inflateProfile(body []byte) []byte {
 	}
 	profile, err := io.ReadAll(io.LimitReader(z, maxProfile+1))
 	if err != nil {
-		return nil //nolint:nilerr // as above
+		return nil // likewise
 	}
 	return checkProfile(profile)
 }
@@ -160,7 +160,7 @@ func iccSegments(profile []byte) []byte {
 	for i := range total {
 		part := profile[i*maxICCSegment : min((i+1)*maxICCSegment, len(profile))]
 		out = append(out, 0xff, 0xe2)
-		out = binary.BigEndian.AppendUint16(out, uint16(2+len(iccPrefix)+2+len(part)))
+		out = binary.BigEndian.AppendUint16(out, uint16(2+len(iccPrefix)+2+len(part))) //nolint:gosec // G115: part is cut to fit
 		out = append(out, iccPrefix...)
 		out = append(out, byte(i+1), byte(total))
 		out = append(out, part...)
@@ -175,7 +175,7 @@ func iccChunk(profile []byte) []byte {
 	// A buffer takes everything.
 	_, _ = z.Write(profile)
 	_ = z.Close()
-	out := binary.BigEndian.AppendUint32(nil, uint32(body.Len()))
+	out := binary.BigEndian.AppendUint32(nil, uint32(body.Len())) //nolint:gosec // G115: a profile has at most 4 MiB
 	out = append(out, "iCCP"...)
 	out = append(out, body.Bytes()...)
 	return binary.BigEndian.AppendUint32(out, crc32.ChecksumIEEE(out[4:]))

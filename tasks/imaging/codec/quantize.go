@@ -21,22 +21,13 @@ func quantize(img *raster.Image) *image.Paletted {
 	}
 	index, palette := px.exact(room)
 	if index == nil {
-		var bins []uint8
-		bins, palette = px.cut(room)
-		for i := range out.Pix {
-			if c, ok := px.at(i); ok {
-				out.Pix[i] = bins[bin(c)]
-			} else {
-				out.Pix[i] = uint8(len(palette))
-			}
-		}
-	} else {
-		for i := range out.Pix {
-			if c, ok := px.at(i); ok {
-				out.Pix[i] = index[c]
-			} else {
-				out.Pix[i] = uint8(len(palette))
-			}
+		index, palette = px.cut(room)
+	}
+	hole := uint8(len(palette)) //nolint:gosec // G115: at most 255 if there are holes
+	for i := range out.Pix {
+		out.Pix[i] = hole
+		if c, ok := px.at(i); ok {
+			out.Pix[i] = index(c)
 		}
 	}
 	for _, c := range palette {
@@ -69,9 +60,9 @@ func (p pixels) at(i int) (rgb, bool) {
 
 func (p pixels) count() int { return p.img.Width * p.img.Height }
 
-// exact returns the colours in order of appearance, or nil if they are more than
-// room.
-func (p pixels) exact(room int) (map[rgb]uint8, []rgb) {
+// exact returns the colours in order of appearance and the place of each, or nil
+// if they are more than room.
+func (p pixels) exact(room int) (func(rgb) uint8, []rgb) {
 	index := make(map[rgb]uint8, room)
 	var palette []rgb
 	for i := range p.count() {
@@ -85,10 +76,10 @@ func (p pixels) exact(room int) (map[rgb]uint8, []rgb) {
 		if len(palette) == room {
 			return nil, nil
 		}
-		index[c] = uint8(len(palette))
+		index[c] = uint8(len(palette)) //nolint:gosec // G115: below room
 		palette = append(palette, c)
 	}
-	return index, palette
+	return func(c rgb) uint8 { return index[c] }, palette
 }
 
 // bin is the place of a colour in a histogram of 5 bits per channel.
@@ -104,8 +95,8 @@ type cell struct {
 func (c cell) mean(ch int) int64 { return c.sum[ch] / c.count }
 
 // cut divides the histogram into at most room boxes and returns the box of each
-// place, and the mean colour of each box.
-func (p pixels) cut(room int) ([]uint8, []rgb) {
+// colour, and the mean colour of each box.
+func (p pixels) cut(room int) (func(rgb) uint8, []rgb) {
 	hist := make([]cell, 1<<15)
 	for i := range p.count() {
 		if c, ok := p.at(i); ok {
@@ -146,7 +137,7 @@ func (p pixels) cut(room int) ([]uint8, []rgb) {
 		}
 		palette[i] = b.mean()
 	}
-	return bins, palette
+	return func(c rgb) uint8 { return bins[bin(c)] }, palette
 }
 
 // box is a set of cells; spread is the sum of squared distances from its mean
@@ -199,7 +190,7 @@ func (b box) mean() rgb {
 	}
 	var out rgb
 	for ch := range 3 {
-		out[ch] = uint8((sum[ch] + n/2) / n)
+		out[ch] = uint8((sum[ch] + n/2) / n) //nolint:gosec // G115: a mean of 8-bit values
 	}
 	return out
 }

@@ -29,7 +29,11 @@ func TestBudgetBounds(t *testing.T) {
 					return
 				}
 				now := held.Add(max(1, min(n, 100)))
-				for m := most.Load(); now > m && !most.CompareAndSwap(m, now); m = most.Load() {
+				for {
+					m := most.Load()
+					if now <= m || most.CompareAndSwap(m, now) {
+						break
+					}
 				}
 				held.Add(-max(1, min(n, 100)))
 				release()

@@ -28,11 +28,11 @@ import (
 	"github.com/faena-dev/faena/tasks/imaging/raster"
 )
 
-func chain(t testing.TB, spec string) filter.Chain {
-	t.Helper()
+func chain(tb testing.TB, spec string) filter.Chain {
+	tb.Helper()
 	c, err := filter.Parse(spec)
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	return c
 }
@@ -47,8 +47,8 @@ func drawing(w, h int) *image.RGBA {
 	return m
 }
 
-func encoded(t testing.TB, format codec.Format, w, h int) []byte {
-	t.Helper()
+func encoded(tb testing.TB, format codec.Format, w, h int) []byte {
+	tb.Helper()
 	var b bytes.Buffer
 	var err error
 	switch format {
@@ -58,48 +58,50 @@ func encoded(t testing.TB, format codec.Format, w, h int) []byte {
 		err = png.Encode(&b, drawing(w, h))
 	case codec.GIF:
 		err = gif.Encode(&b, drawing(w, h), nil)
+	default:
+		tb.Fatalf("no encoder for %s", format)
 	}
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	return b.Bytes()
 }
 
-func write(t testing.TB, data []byte, parts ...string) string {
-	t.Helper()
+func write(tb testing.TB, data []byte, parts ...string) string {
+	tb.Helper()
 	name := filepath.Join(parts...)
 	if err := os.MkdirAll(filepath.Dir(name), 0o755); err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	if err := os.WriteFile(name, data, 0o644); err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	return name
 }
 
-func read(t testing.TB, name string) []byte {
-	t.Helper()
+func read(tb testing.TB, name string) []byte {
+	tb.Helper()
 	data, err := os.ReadFile(name)
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	return data
 }
 
 // tree returns the files below dir and what they hold.
-func tree(t testing.TB, dir string) map[string]string {
-	t.Helper()
+func tree(tb testing.TB, dir string) map[string]string {
+	tb.Helper()
 	out := map[string]string{}
 	err := filepath.WalkDir(dir, func(path string, e fs.DirEntry, err error) error {
 		if err != nil || e.IsDir() {
 			return err
 		}
 		rel, err := filepath.Rel(dir, path)
-		out[rel] = string(read(t, path))
+		out[rel] = string(read(tb, path))
 		return err
 	})
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	return out
 }

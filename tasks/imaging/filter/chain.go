@@ -46,10 +46,14 @@ const (
 	// MaxSide is the longest side that a filter makes, and the longest that JPEG
 	// and GIF can hold.
 	MaxSide = 65535
-	// MinSigma and MaxSigma bound the radius of blur and sharpen.
-	MinSigma, MaxSigma = 0.1, 100
-	// MinAmount and MaxAmount bound the strength of sharpen.
-	MinAmount, MaxAmount = 0.01, 10
+	// MinSigma is the smallest radius of blur and sharpen.
+	MinSigma = 0.1
+	// MaxSigma is the largest.
+	MaxSigma = 100
+	// MinAmount is the least strength of sharpen.
+	MinAmount = 0.01
+	// MaxAmount is the most.
+	MaxAmount = 10
 )
 
 // step is one filter with its arguments.

@@ -40,7 +40,7 @@ func (grayscale) apply(ctx context.Context, img *raster.Image, env Env) (*raster
 
 func gray8(dst, src []byte, plain bool) {
 	for i := 0; len(src) >= 4; i++ {
-		v := byte(luma(uint32(src[0]), uint32(src[1]), uint32(src[2])))
+		v := byte(luma(uint32(src[0]), uint32(src[1]), uint32(src[2])) & 0xff)
 		if plain {
 			dst[i] = v
 		} else {
@@ -54,7 +54,7 @@ func gray8(dst, src []byte, plain bool) {
 func gray16(dst, src []byte, plain bool) {
 	be := binary.BigEndian
 	for ; len(src) >= 8; src = src[8:] {
-		v := uint16(luma(uint32(be.Uint16(src)), uint32(be.Uint16(src[2:])), uint32(be.Uint16(src[4:]))))
+		v := uint16(luma(uint32(be.Uint16(src)), uint32(be.Uint16(src[2:])), uint32(be.Uint16(src[4:]))) & 0xffff)
 		be.PutUint16(dst, v)
 		if plain {
 			dst = dst[2:]

@@ -9,23 +9,23 @@ import (
 	"github.com/faena-dev/faena/tasks/imaging/raster"
 )
 
-func parse(t testing.TB, spec string) filter.Chain {
-	t.Helper()
+func parse(tb testing.TB, spec string) filter.Chain {
+	tb.Helper()
 	c, err := filter.Parse(spec)
 	if err != nil {
-		t.Fatalf("Parse(%q) = %v", spec, err)
+		tb.Fatalf("Parse(%q) = %v", spec, err)
 	}
 	return c
 }
 
 // apply leaves img as it is.
-func apply(t testing.TB, spec string, img *raster.Image, workers int) *raster.Image {
-	t.Helper()
+func apply(tb testing.TB, spec string, img *raster.Image, workers int) *raster.Image {
+	tb.Helper()
 	in := *img
 	in.Pix = append([]byte(nil), img.Pix...)
-	out, err := parse(t, spec).Apply(t.Context(), &in, filter.Env{Workers: workers})
+	out, err := parse(tb, spec).Apply(tb.Context(), &in, filter.Env{Workers: workers})
 	if err != nil {
-		t.Fatalf("Apply(%s) = %v", spec, err)
+		tb.Fatalf("Apply(%s) = %v", spec, err)
 	}
 	return out
 }

@@ -75,7 +75,7 @@ func convolve(dst []uint16, taps [][]uint16, w []uint64) {
 		for i := 1; i < len(w); i++ {
 			sum += (uint64(taps[r-i][x]) + uint64(taps[r+i][x])) * w[i]
 		}
-		dst[x] = uint16(sum >> 16)
+		dst[x] = uint16(sum >> 16 & 0xffff)
 	}
 }
 
@@ -87,7 +87,7 @@ func load(s []uint16, x int) uint64 {
 
 func store(s []uint16, x int, v uint64) {
 	p := s[x : x+4 : x+4]
-	p[0], p[1], p[2], p[3] = uint16(v), uint16(v>>16), uint16(v>>32), uint16(v>>48)
+	p[0], p[1], p[2], p[3] = uint16(v&0xffff), uint16(v>>16&0xffff), uint16(v>>32&0xffff), uint16(v>>48)
 }
 
 // window gives the blurred rows of an image from top to bottom. It keeps only as

@@ -116,11 +116,11 @@ func TestUpright(t *testing.T) {
 			}
 			var rows []string
 			for y := range out.Height {
-				s := ""
+				var s strings.Builder
 				for x := range out.Width {
-					s += string(rune(out.Row(y)[x*n+n-1]))
+					s.WriteString(string(rune(out.Row(y)[x*n+n-1])))
 				}
-				rows = append(rows, s)
+				rows = append(rows, s.String())
 			}
 			if got := strings.Join(rows, "/"); got != w {
 				t.Errorf("Upright(orientation %d, %+v) = %s, want %s", o, kind, got, w)

@@ -1,14 +1,17 @@
 package raster
 
+import "encoding/binary"
+
 // ReadStraight fills dst, Width × Channels samples long, with row y at 16 bits
 // per sample, not multiplied by alpha.
 func (m *Image) ReadStraight(y int, dst []uint16) {
 	src := m.Row(y)
 	dst = dst[:m.Width*m.Channels()]
+	be := binary.BigEndian
 	switch {
 	case m.Gray && m.Deep, !m.Opaque && m.Deep:
 		for i := range dst {
-			dst[i] = uint16(src[2*i])<<8 | uint16(src[2*i+1])
+			dst[i] = be.Uint16(src[2*i:])
 		}
 	case m.Gray, !m.Opaque:
 		for i := range dst {
@@ -17,9 +20,7 @@ func (m *Image) ReadStraight(y int, dst []uint16) {
 	case m.Deep:
 		for i := 0; i+2 < len(dst); i += 3 {
 			s := src[:8]
-			dst[i] = uint16(s[0])<<8 | uint16(s[1])
-			dst[i+1] = uint16(s[2])<<8 | uint16(s[3])
-			dst[i+2] = uint16(s[4])<<8 | uint16(s[5])
+			dst[i], dst[i+1], dst[i+2] = be.Uint16(s), be.Uint16(s[2:]), be.Uint16(s[4:])
 			src = src[8:]
 		}
 	default:
@@ -47,7 +48,7 @@ func (m *Image) ReadRow(y int, dst []uint16) {
 			continue
 		}
 		for c := range 3 {
-			p[c] = uint16((uint32(p[c])*a + 0x7fff) / 0xffff)
+			p[c] = uint16((uint32(p[c])*a + 0x7fff) / 0xffff & 0xffff)
 		}
 	}
 }
@@ -56,10 +57,11 @@ func (m *Image) ReadRow(y int, dst []uint16) {
 func (m *Image) WriteStraight(y int, src []uint16) {
 	dst := m.Row(y)
 	src = src[:m.Width*m.Channels()]
+	be := binary.BigEndian
 	switch {
 	case m.Gray && m.Deep, !m.Opaque && m.Deep:
 		for i, v := range src {
-			dst[2*i], dst[2*i+1] = byte(v>>8), byte(v)
+			be.PutUint16(dst[2*i:], v)
 		}
 	case m.Gray, !m.Opaque:
 		for i, v := range src {
@@ -68,10 +70,10 @@ func (m *Image) WriteStraight(y int, src []uint16) {
 	case m.Deep:
 		for i := 0; i+2 < len(src); i += 3 {
 			d := dst[:8]
-			d[0], d[1] = byte(src[i]>>8), byte(src[i])
-			d[2], d[3] = byte(src[i+1]>>8), byte(src[i+1])
-			d[4], d[5] = byte(src[i+2]>>8), byte(src[i+2])
-			d[6], d[7] = 0xff, 0xff
+			be.PutUint16(d, src[i])
+			be.PutUint16(d[2:], src[i+1])
+			be.PutUint16(d[4:], src[i+2])
+			be.PutUint16(d[6:], 0xffff)
 			dst = dst[8:]
 		}
 	default:
@@ -110,4 +112,4 @@ func Straighten(p []uint16) {
 }
 
 // narrow rounds 16 bits to 8, so that v × 0x101 comes back as v.
-func narrow(v uint16) byte { return byte((uint32(v)*0xff + 0x807f) >> 16) }
+func narrow(v uint16) byte { return byte((uint32(v)*0xff + 0x807f) >> 16 & 0xff) }

@@ -1,6 +1,6 @@
 //go:build e2e
 
-package imaging_test
+package file_test
 
 import (
 	"image"
@@ -128,7 +128,7 @@ func load(t *testing.T, name string) image.Image {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer f.Close()
+	defer f.Close() //nolint:errcheck // only read
 	m, err := png.Decode(f)
 	if err != nil {
 		t.Fatalf("decode %s: %v", name, err)
@@ -142,7 +142,7 @@ func width(t *testing.T, name string) int {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer f.Close()
+	defer f.Close() //nolint:errcheck // only read
 	c, err := png.DecodeConfig(f)
 	if err != nil {
 		t.Fatal(err)
