@@ -39,7 +39,7 @@ func FuzzProbe(f *testing.F) {
 func FuzzDecode(f *testing.F) {
 	seeds(f)
 	f.Fuzz(func(t *testing.T, data []byte) {
-		pic, err := codec.Decode(t.Context(), data, codec.Options{MaxPixels: 1 << 18, Workers: 2})
+		pic, err := codec.Decode(t.Context(), data, codec.Options{MaxPixels: 1 << 18})
 		if err != nil {
 			return
 		}

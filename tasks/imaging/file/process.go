@@ -46,8 +46,9 @@ type Options struct {
 	// Workers is how many bands of rows of one picture go at the same time.
 	// Default 1.
 	Workers int
-	// Budget bounds the pixels in memory over all calls that share it. A picture
-	// takes some 4 to 12 bytes for each. Default none.
+	// Budget bounds the pixels in memory over all calls that share it, input and
+	// output of a filter counted both. One takes some 4 to 8 bytes, with 16 bits
+	// per sample twice that. Default none.
 	Budget *Budget
 	// Pool gives and takes the memory of pictures. Default none.
 	Pool *raster.Pool

@@ -219,7 +219,7 @@ func TestProcessBadInput(t *testing.T) {
 		}, {
 			name:    "missing",
 			prepare: func(dir string) (string, string) { return filepath.Join(dir, "in.jpg"), "out/x.jpg" },
-			want:    fs.ErrNotExist, says: []string{"in.jpg", "check the name"},
+			want:    fs.ErrNotExist, says: []string{"in.jpg", "check the path"},
 		}, {
 			name:    "directory",
 			prepare: func(dir string) (string, string) { return dir, "out/x.jpg" },

@@ -167,7 +167,7 @@ func explain(what string, err error) error {
 	case errors.Is(err, syscall.ENOTDIR), errors.Is(err, fs.ErrExist):
 		remedy = ": a part of that path is a file; choose another place"
 	case errors.Is(err, fs.ErrNotExist):
-		remedy = ": check the name"
+		remedy = ": check the path"
 	}
 	return fmt.Errorf("%s: %w%s", what, err, remedy)
 }
