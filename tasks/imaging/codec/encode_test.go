@@ -21,6 +21,9 @@ func TestProfileGoesAlong(t *testing.T) {
 		pic.Profile = want
 		for _, format := range []codec.Format{codec.JPEG, codec.PNG, codec.JPEG} {
 			data := encode(t, pic, format)
+			if format == codec.JPEG && !bytes.HasPrefix(data, []byte("\xff\xd8\xff\xe2")) {
+				t.Errorf("a JPEG with a profile begins with %x, want the profile's segment first", data[:4])
+			}
 			pic = decode(t, data)
 			if diff := cmp.Diff(want, pic.Profile); diff != "" {
 				t.Errorf("profile of %d bytes through %s is another (%d bytes)", n, format, len(pic.Profile))

@@ -190,9 +190,6 @@ func (s *sampler) emit(y int, sum []int64) {
 	for x, v := range sum {
 		s.dst[x] = uint16(min(max((v+1<<(shift-1))>>shift, 0), 0xffff))
 	}
-	if s.out.Channels() == 4 {
-		fitAlpha(s.dst)
-	}
 	s.out.WriteRow(y, s.dst)
 }
 
@@ -234,16 +231,6 @@ func (s *sampler) squeeze(dst []int32, y int) {
 			}
 			d := dst[4*x : 4*x+4 : 4*x+4]
 			d[0], d[1], d[2], d[3] = int32(v0>>shift), int32(v1>>shift), int32(v2>>shift), int32(v3>>shift)
-		}
-	}
-}
-
-// fitAlpha holds colours at their alpha, above which negative weights lift them.
-func fitAlpha(row []uint16) {
-	for i := 0; i+3 < len(row); i += 4 {
-		p := row[i : i+4 : i+4]
-		for c := range 3 {
-			p[c] = min(p[c], p[3])
 		}
 	}
 }
