@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"net/http"
 	"net/http/httptest"
 	"strings"
@@ -18,7 +19,7 @@ import (
 
 func TestSubmitAndRead(t *testing.T) {
 	t.Parallel()
-	g := real(t, gateway.Options{})
+	g := onDisk(t, gateway.Options{})
 	w := send(g, "POST", "/api/v1/runs", `{"task": "echo", "input": {"n": 12345678901234567890}, "tags": {"user": "ana"}, "wait": "30s"}`)
 	in := read[faena.Info](t, w, http.StatusCreated)
 	if got, want := w.Header().Get("Location"), "/api/v1/runs/"+in.ID.String(); got != want {
@@ -54,7 +55,7 @@ func TestSubmitAndRead(t *testing.T) {
 
 func TestCancelAndRetry(t *testing.T) {
 	t.Parallel()
-	g := real(t, gateway.Options{})
+	g := onDisk(t, gateway.Options{})
 	h := submit(t, g, "hang", "null", "")
 	until(t, g, h.ID, faena.Running)
 	path := "/api/v1/runs/" + h.ID.String()
@@ -100,7 +101,7 @@ func TestCancelAndRetry(t *testing.T) {
 
 func TestQueuesAndNodes(t *testing.T) {
 	t.Parallel()
-	g := real(t, gateway.Options{})
+	g := onDisk(t, gateway.Options{})
 	submit(t, g, "echo", "1", "30s")
 	paused := func() bool {
 		t.Helper()
@@ -181,7 +182,7 @@ func TestList(t *testing.T) {
 
 func TestBadInput(t *testing.T) {
 	t.Parallel()
-	g := real(t, gateway.Options{MaxBody: 1<<20 + 1000})
+	g := onDisk(t, gateway.Options{MaxBody: 1<<20 + 1000})
 	large := strings.Repeat("x", 1<<20)
 	for name, c := range map[string]struct {
 		body, kind string
@@ -257,13 +258,58 @@ func TestBadInput(t *testing.T) {
 func TestTooLargeWithoutLength(t *testing.T) {
 	t.Parallel()
 	g := onFake(t, &fake{}, gateway.Options{MaxBody: 100})
-	r := httptest.NewRequest("POST", "/api/v1/runs", strings.NewReader(`{"task": "`+strings.Repeat("x", 200)+`"}`))
+	r := httptest.NewRequestWithContext(t.Context(), "POST", "/api/v1/runs", strings.NewReader(`{"task": "`+strings.Repeat("x", 200)+`"}`))
 	r.Host, r.ContentLength = "localhost", -1
 	r.Header.Set("Content-Type", "application/json")
 	w := httptest.NewRecorder()
 	g.ServeHTTP(w, r)
 	if p := read[gateway.Problem](t, w, http.StatusRequestEntityTooLarge); !strings.Contains(p.Detail, "100") {
 		t.Errorf("detail = %q, want the limit", p.Detail)
+	}
+}
+
+// Many large bodies at a time are told to wait; small ones still go through.
+func TestLargeBodiesShareRoom(t *testing.T) {
+	t.Parallel()
+	const size = 2 << 20
+	g := onFake(t, &fake{}, gateway.Options{MaxBody: size})
+	var pipes []*io.PipeWriter
+	done := make(chan int, 4)
+	for range 4 {
+		body, in := io.Pipe()
+		pipes = append(pipes, in)
+		r := httptest.NewRequestWithContext(t.Context(), "POST", "/api/v1/runs", body)
+		r.Host, r.ContentLength = "localhost", size
+		r.Header.Set("Content-Type", "application/json")
+		go func() {
+			w := httptest.NewRecorder()
+			g.ServeHTTP(w, r)
+			done <- w.Code
+		}()
+		if _, err := in.Write([]byte("{")); err != nil { // it is being read
+			t.Fatal(err)
+		}
+	}
+	large := strings.Repeat(" ", size)
+	w := send(g, "POST", "/api/v1/runs", large)
+	if p := read[gateway.Problem](t, w, http.StatusTooManyRequests); p.Code != "limit" || w.Header().Get("Retry-After") == "" {
+		t.Errorf("a fifth large body: %+v", p)
+	}
+	if w := send(g, "POST", "/api/v1/runs", "{}"); w.Code != http.StatusUnprocessableEntity {
+		t.Errorf("a small body = %d, want 422", w.Code)
+	}
+	for _, p := range pipes {
+		if err := p.Close(); err != nil {
+			t.Error(err)
+		}
+	}
+	for range pipes {
+		if code := <-done; code != http.StatusBadRequest {
+			t.Errorf("a body cut off = %d, want 400", code)
+		}
+	}
+	if w := send(g, "POST", "/api/v1/runs", large); w.Code != http.StatusBadRequest {
+		t.Errorf("a large body afterwards = %d, want 400", w.Code)
 	}
 }
 
@@ -353,7 +399,7 @@ func TestOpenAPI(t *testing.T) {
 			continue
 		}
 		var op struct {
-			OperationID string                     `json:"operationId"`
+			OperationID string                     `json:"operationId"` //nolint:tagliatelle // as OpenAPI writes it
 			Responses   map[string]json.RawMessage `json:"responses"`
 		}
 		if err := json.Unmarshal(doc.Paths[rt.Path][strings.ToLower(rt.Method)], &op); err != nil {

@@ -12,6 +12,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"github.com/faena-dev/faena"
 )
 
 // quality reads the weight among a media type's parameters.
@@ -48,6 +50,11 @@ func (g *Gateway) readBody(w http.ResponseWriter, r *http.Request, v any) error 
 		w.Header().Set("Connection", "close") // rather than read it all
 		return g.tooLarge(r.ContentLength)
 	}
+	free, err := g.hold(r.ContentLength)
+	if err != nil {
+		return err
+	}
+	defer free()
 	var b bytes.Buffer
 	b.Grow(int(max(r.ContentLength, 0)) + bytes.MinRead)
 	if _, err := b.ReadFrom(http.MaxBytesReader(w, r.Body, g.opts.MaxBody)); err != nil {
@@ -57,6 +64,32 @@ func (g *Gateway) readBody(w http.ResponseWriter, r *http.Request, v any) error 
 		return &Problem{Status: http.StatusBadRequest, Code: "body", Detail: "the body ended early: " + err.Error(), Remedy: "send it again"}
 	}
 	return decode(b.Bytes(), v)
+}
+
+// smallBody is what is read without asking for room; bodies above it share room
+// for manyBodies of the largest.
+const (
+	smallBody  = 1 << 20
+	manyBodies = 4
+)
+
+// hold takes room for a body: each may be as large as the limit, but many at a
+// time would take all the memory there is.
+func (g *Gateway) hold(size int64) (free func(), err error) {
+	if size < 0 {
+		size = g.opts.MaxBody // it is not told
+	}
+	if size <= smallBody {
+		return func() {}, nil
+	}
+	if g.held.Add(size) > manyBodies*g.opts.MaxBody {
+		g.held.Add(-size)
+		return nil, &Problem{
+			Status: http.StatusTooManyRequests, Code: string(faena.CodeLimit), Detail: "too many large bodies are being read at this time",
+			Remedy: "send it again in a moment",
+		}
+	}
+	return func() { g.held.Add(-size) }, nil
 }
 
 func (g *Gateway) tooLarge(size int64) error {

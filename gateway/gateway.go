@@ -48,6 +48,7 @@ type Gateway struct {
 	outputs  previews
 	started  time.Time
 	requests atomic.Int64
+	held     atomic.Int64 // bytes of large bodies being read
 
 	stop  context.CancelFunc
 	done  <-chan struct{} // closed by stop

@@ -17,7 +17,7 @@ import (
 
 func TestStatus(t *testing.T) {
 	t.Parallel()
-	g := real(t, gateway.Options{Version: "1.2.3"})
+	g := onDisk(t, gateway.Options{Version: "1.2.3"})
 	submit(t, g, "echo", "1", "30s")
 	w := send(g, "GET", "/status", "")
 	s := read[gateway.Status](t, w, http.StatusOK)
@@ -77,7 +77,7 @@ func TestProbes(t *testing.T) {
 
 func TestMetrics(t *testing.T) {
 	t.Parallel()
-	g := real(t, gateway.Options{Version: "1.2.3"})
+	g := onDisk(t, gateway.Options{Version: "1.2.3"})
 	submit(t, g, "echo", "1", "30s")
 	send(g, "GET", "/nope/1", "")
 	send(g, "GET", "/nope/2", "")
@@ -164,7 +164,7 @@ func TestThroughputIsCountedEachSecond(t *testing.T) {
 
 func TestBackgroundTasks(t *testing.T) {
 	t.Parallel()
-	g := real(t, gateway.Options{})
+	g := onDisk(t, gateway.Options{})
 	h := submit(t, g, "hang", "null", "")
 	until(t, g, h.ID, faena.Running)
 	submit(t, g, "sour", "1", "30s")
@@ -226,7 +226,7 @@ var (
 
 func TestPages(t *testing.T) {
 	t.Parallel()
-	g := real(t, gateway.Options{Version: "1.2.3"})
+	g := onDisk(t, gateway.Options{Version: "1.2.3"})
 	empty := send(g, "GET", "/", "").Body.String()
 	if !strings.Contains(empty, "Ready for the first run") || !strings.Contains(empty, "curl -s http://localhost:8080/api/v1/runs") {
 		t.Errorf("the first home page does not say how to begin")
@@ -276,7 +276,7 @@ func TestPages(t *testing.T) {
 
 func TestForms(t *testing.T) {
 	t.Parallel()
-	g := real(t, gateway.Options{})
+	g := onDisk(t, gateway.Options{})
 	h := submit(t, g, "hang", "null", "")
 	until(t, g, h.ID, faena.Running)
 	own := []string{"Content-Type", "application/x-www-form-urlencoded", "Origin", "http://localhost:8080"}

@@ -15,7 +15,7 @@ import (
 
 // Problem is the body of every answer that is an error (RFC 9457): what went
 // wrong, and what to do about it.
-type Problem struct {
+type Problem struct { //nolint:errname // RFC 9457 names it so
 	Type   string  `json:"type" doc:"urn:faena:problem: and the code"`
 	Title  string  `json:"title" doc:"the status in words"`
 	Status int     `json:"status" doc:"the HTTP status"`

@@ -2,6 +2,7 @@ package gateway
 
 import (
 	"context"
+	"maps"
 	"sync"
 	"time"
 
@@ -133,9 +134,5 @@ func (s *sampler) rate(d time.Duration) float64 {
 func (s *sampler) finished() map[kind]int64 {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	out := make(map[kind]int64, len(s.totals))
-	for k, n := range s.totals {
-		out[k] = n
-	}
-	return out
+	return maps.Clone(s.totals)
 }

@@ -135,7 +135,7 @@ func (g *Gateway) submit(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	id, err := g.node.Submit(trace(r), s.Task, s.Input, opts...)
+	id, err := g.node.Submit(trace(r.Context(), r.Header), s.Task, s.Input, opts...)
 	if err != nil {
 		return err
 	}
@@ -146,12 +146,12 @@ func (g *Gateway) submit(w http.ResponseWriter, r *http.Request) error {
 	return g.created(w, r, id, s.Task)
 }
 
-// trace is a request's context, with the traceparent it came with.
-func trace(r *http.Request) context.Context {
-	if p := r.Header.Get("Traceparent"); p != "" && len(p) <= 255 {
-		return faena.WithTrace(r.Context(), p)
+// trace is ctx, with the traceparent that a request came with.
+func trace(ctx context.Context, h http.Header) context.Context {
+	if p := h.Get("Traceparent"); p != "" && len(p) <= 255 {
+		return faena.WithTrace(ctx, p)
 	}
-	return r.Context()
+	return ctx
 }
 
 // created answers with a run that is stored. Where it cannot be read, that is no
@@ -196,7 +196,7 @@ func (g *Gateway) submitBatch(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	ids, err := g.node.SubmitBatch(trace(r), b.Task, b.Inputs, opts...)
+	ids, err := g.node.SubmitBatch(trace(r.Context(), r.Header), b.Task, b.Inputs, opts...)
 	if err != nil {
 		return err
 	}

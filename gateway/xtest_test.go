@@ -23,15 +23,15 @@ var (
 	hang = faena.Define[json.RawMessage, string]("hang", faena.Queue("slow"))
 )
 
-// real gives a gateway on the embedded engine with a worker for three tasks:
+// onDisk gives a gateway on the embedded engine with a worker for three tasks:
 // one that answers with its input, one that fails, one that ends by cancelling.
-func real(t *testing.T, o gateway.Options) *gateway.Gateway {
+func onDisk(t *testing.T, o gateway.Options) *gateway.Gateway {
 	t.Helper()
 	eng, err := embedded.Open(t.Context(), embedded.Options{Dir: t.TempDir(), Durability: embedded.Fast})
 	if err != nil {
 		t.Fatalf("Open = %v", err)
 	}
-	n, err := faena.Open(t.Context(), eng, faena.Options{Slots: 4, MaxInput: 1 << 20, Logger: slog.New(slog.DiscardHandler)})
+	n, err := faena.Open(t.Context(), eng, faena.Options{Slots: 4, MaxInput: 1 << 20, Grace: -1, Logger: slog.New(slog.DiscardHandler)})
 	if err != nil {
 		t.Fatalf("Open = %v", err)
 	}
@@ -133,7 +133,7 @@ func onFake(t *testing.T, f *fake, o gateway.Options) *gateway.Gateway {
 // send makes a request as a program on this machine does; headers are given as
 // key, value.
 func send(h http.Handler, method, path, body string, headers ...string) *httptest.ResponseRecorder {
-	r := httptest.NewRequest(method, path, strings.NewReader(body))
+	r := httptest.NewRequestWithContext(context.Background(), method, path, strings.NewReader(body))
 	r.Host = "localhost:8080"
 	if body != "" {
 		r.Header.Set("Content-Type", "application/json")

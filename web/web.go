@@ -8,6 +8,7 @@ import (
 	"crypto/sha256"
 	"embed"
 	"encoding/hex"
+	"encoding/json"
 	"fmt"
 	"html/template"
 	"io/fs"
@@ -17,7 +18,7 @@ import (
 	"strings"
 )
 
-//go:embed asset page
+//go:embed asset page text
 var files embed.FS
 
 // Pages are the parsed templates and the assets. Its methods may be called
@@ -38,7 +39,10 @@ type Asset struct {
 
 // New reads what is embedded; an error means that this package was built wrong.
 func New() (*Pages, error) {
-	p := &Pages{pages: map[string]*template.Template{}, assets: map[string]Asset{}, text: english()}
+	p := &Pages{pages: map[string]*template.Template{}, assets: map[string]Asset{}}
+	if err := p.readText("en"); err != nil {
+		return nil, err
+	}
 	names, err := fs.Glob(files, "asset/*")
 	if err != nil {
 		return nil, fmt.Errorf("list assets: %w", err)
@@ -75,6 +79,19 @@ func New() (*Pages, error) {
 		p.pages[short] = t
 	}
 	return p, nil
+}
+
+// readText reads all that pages say in a language: text/en.json is the English,
+// and another language is another such file.
+func (p *Pages) readText(lang string) error {
+	b, err := files.ReadFile("text/" + lang + ".json")
+	if err != nil {
+		return fmt.Errorf("read texts: %w", err)
+	}
+	if err := json.Unmarshal(b, &p.text); err != nil {
+		return fmt.Errorf("read texts in %s: %w", lang, err)
+	}
+	return nil
 }
 
 func typeOf(name string) string {
