@@ -19,8 +19,9 @@ const schema = `
 create table meta(one integer primary key, version text, boot text, owner integer, clean integer);
 create table pos(name text primary key, seq integer, time integer) without rowid;
 create table class(n integer primary key, state integer, queue text, task text, retried integer, count integer);
-create table chunk(first blob primary key, due integer, data blob) without rowid;
-create index chunk_due on chunk(due) where due is not null;
+create table dir(first blob primary key, n integer, due integer) without rowid;
+create index dir_due on dir(due) where due is not null;
+create table chunk(n integer primary key, data blob);
 create table post(hash integer, class integer, first blob, primary key(hash, class, first)) without rowid;
 create table low(stream integer, first blob, seq integer, primary key(stream, first)) without rowid;
 create index low_seq on low(stream, seq);
@@ -73,7 +74,7 @@ func connect(path string, cache int, flags sqlite.OpenFlags) (*sqlite.Conn, erro
 	}
 	c.SetBusyTimeout(busyWait)
 	for _, p := range []string{
-		"page_size=4096", "journal_mode=wal", "synchronous=off", "temp_store=memory",
+		"page_size=" + strconv.Itoa(pageSize), "journal_mode=wal", "synchronous=off", "temp_store=memory",
 		"cache_size=-" + strconv.Itoa(cache>>10), "wal_autocheckpoint=2000", "journal_size_limit=33554432",
 	} {
 		if err := sqlitex.ExecuteTransient(c, "pragma "+p, nil); err != nil {
@@ -169,12 +170,12 @@ func (x *Index) restore(c *sqlite.Conn) error {
 	if err != nil {
 		return fmt.Errorf("read positions: %w", err)
 	}
-	err = sqlitex.Execute(c, "select count(*) from link", &sqlitex.ExecOptions{ResultFunc: func(s *sqlite.Stmt) error {
-		x.w.links = s.ColumnInt(0)
+	err = sqlitex.Execute(c, "select (select count(*) from link), (select max(n) from chunk)", &sqlitex.ExecOptions{ResultFunc: func(s *sqlite.Stmt) error {
+		x.w.links, x.w.last = s.ColumnInt(0), s.ColumnInt64(1)
 		return nil
 	}})
 	if err != nil {
-		return fmt.Errorf("read links: %w", err)
+		return fmt.Errorf("read sizes: %w", err)
 	}
 	return nil
 }
