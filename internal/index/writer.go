@@ -79,7 +79,7 @@ func (w *writer) close() error {
 	taken := w.taken()
 	for _, q := range []string{
 		"pragma synchronous=full", "pragma wal_checkpoint(truncate)",
-		"update meta set clean=1", "pragma wal_checkpoint(truncate)",
+		"update meta set closed=(select page_count from pragma_page_count)", "pragma wal_checkpoint(truncate)",
 	} {
 		if taken != nil {
 			return nil // it is another's now
@@ -270,7 +270,7 @@ func (w *writer) join(c *chunk, rows []entry, recheck int64) (done bool, err err
 	if err := w.put(c, nil, 0); err != nil {
 		return false, err
 	}
-	w.left = append(left.rows, rows...)
+	w.left = append(w.left, rows...) // it begins with left.rows
 	return true, w.put(&left, w.left, recheck)
 }
 
