@@ -115,14 +115,11 @@ func (w *writer) run(a *Applied) error {
 	})
 	for ops := w.ops; len(ops) > 0; {
 		id := ops[0].id()
-		first, old, err := w.load(w.at, &id, &w.buf, w.old)
+		c, err := w.load(w.at, &id, &w.buf, &w.old)
 		if err != nil {
 			return err
 		}
-		if old != nil {
-			w.old = old
-		}
-		next, more, err := w.upper(&first)
+		next, more, err := w.upper(&c.first)
 		if err != nil {
 			return err
 		}
@@ -136,12 +133,12 @@ func (w *writer) run(a *Applied) error {
 				return 1
 			})
 		}
-		changed, err := w.merge(old, ops[:n], a)
+		changed, err := w.merge(c.rows, ops[:n], a)
 		if err != nil {
 			return err
 		}
 		if changed {
-			if err := w.store(first, old, w.rows, !more, 0); err != nil {
+			if err := w.store(&c, w.rows, !more, 0); err != nil {
 				return err
 			}
 		}

@@ -12,19 +12,14 @@ import (
 	"github.com/faena-dev/faena/internal/index"
 )
 
-// cpu reports the CPU time of f per unit.
-func cpu(b *testing.B, unit string, n int, f func()) {
+// spent is the CPU time used so far.
+func spent(b *testing.B) time.Duration {
 	b.Helper()
-	used := func() time.Duration {
-		var r syscall.Rusage
-		if err := syscall.Getrusage(syscall.RUSAGE_SELF, &r); err != nil {
-			b.Fatal(err)
-		}
-		return time.Duration(r.Utime.Nano() + r.Stime.Nano())
+	var r syscall.Rusage
+	if err := syscall.Getrusage(syscall.RUSAGE_SELF, &r); err != nil {
+		b.Fatal(err)
 	}
-	from := used()
-	f()
-	b.ReportMetric(float64(used()-from)/1e3/float64(n), "cpu-µs/"+unit)
+	return time.Duration(r.Utime.Nano() + r.Stime.Nano())
 }
 
 // runs makes queued rows and their ended ones: n runs of some tasks, 1 % failed,
@@ -53,8 +48,8 @@ func runs(n int, tags func(i int) []index.Tag) (open, ended []index.Row) {
 }
 
 // feed applies rows in batches, a message each 100.
-func feed(b testing.TB, x *index.Index, pos string, rows []index.Row, batch int, seq uint64) {
-	b.Helper()
+func feed(tb testing.TB, x *index.Index, pos string, rows []index.Row, batch int, seq uint64) {
+	tb.Helper()
 	var changes []index.Change
 	for len(rows) > 0 {
 		changes = changes[:0]
@@ -65,7 +60,7 @@ func feed(b testing.TB, x *index.Index, pos string, rows []index.Row, batch int,
 			rows, n = rows[m:], n+m
 		}
 		if _, err := x.Apply(changes); err != nil {
-			b.Fatal(err)
+			tb.Fatal(err)
 		}
 	}
 }
@@ -107,27 +102,27 @@ func BenchmarkApply(b *testing.B) {
 				c.change(open, ended)
 			}
 			b.ResetTimer()
-			cpu(b, "run", c.n*b.N, func() {
-				for range b.N {
-					dir := b.TempDir()
-					x, err := index.Open(options(filepath.Join(dir, "index")))
-					if err != nil {
-						b.Fatal(err)
-					}
-					if c.first {
-						feed(b, x, "queue", open, c.batch, 0)
-					}
-					feed(b, x, "log", ended, c.batch, 0)
-					if err := x.Close(); err != nil {
-						b.Fatal(err)
-					}
-					i, err := os.Stat(filepath.Join(dir, "index"))
-					if err != nil {
-						b.Fatal(err)
-					}
-					b.ReportMetric(float64(i.Size())/float64(c.n), "B/run")
+			from := spent(b)
+			for range b.N {
+				dir := b.TempDir()
+				x, err := index.Open(options(filepath.Join(dir, "index")))
+				if err != nil {
+					b.Fatal(err)
 				}
-			})
+				if c.first {
+					feed(b, x, "queue", open, c.batch, 0)
+				}
+				feed(b, x, "log", ended, c.batch, 0)
+				if err := x.Close(); err != nil {
+					b.Fatal(err)
+				}
+				i, err := os.Stat(filepath.Join(dir, "index"))
+				if err != nil {
+					b.Fatal(err)
+				}
+				b.ReportMetric(float64(i.Size())/float64(c.n), "B/run")
+			}
+			b.ReportMetric(float64(spent(b)-from)/1e3/float64(c.n*b.N), "cpu-µs/run")
 			b.ReportMetric(float64(b.Elapsed().Nanoseconds())/1e3/float64(c.n*b.N), "µs/run")
 		})
 	}
@@ -135,7 +130,7 @@ func BenchmarkApply(b *testing.B) {
 
 // A million runs. One failed among those tagged all=1, of which one at the old
 // end; a rare task at the old end; two tags that never meet in a run.
-func million(b *testing.B) *index.Index {
+func million(b *testing.B, path string) *index.Index {
 	b.Helper()
 	const n = 1_000_000
 	_, ended := runs(n, func(i int) []index.Tag {
@@ -147,17 +142,38 @@ func million(b *testing.B) *index.Index {
 	}
 	ended[1000].State, ended[2000].Task, ended[3000].Queue = failed, "rare", "rare"
 	ended[4000].Tags = append(ended[4000].Tags, index.Tag{Key: "user", Value: "1"})
-	x, err := index.Open(options(filepath.Join(b.TempDir(), "index")))
+	x, err := index.Open(options(path))
 	if err != nil {
 		b.Fatal(err)
 	}
-	b.Cleanup(func() { x.Close() })
+	b.Cleanup(func() {
+		if err := x.Close(); err != nil {
+			b.Error(err)
+		}
+	})
 	feed(b, x, "log", ended, 8192, 0)
 	return x
 }
 
 func BenchmarkMillion(b *testing.B) {
-	x := million(b)
+	path := filepath.Join(b.TempDir(), "index")
+	x := million(b, path)
+	reopen := func(b *testing.B) {
+		b.Helper()
+		for b.Loop() {
+			if err := x.Close(); err != nil {
+				b.Fatal(err)
+			}
+			var err error
+			if x, err = index.Open(options(path)); err != nil {
+				b.Fatal(err)
+			}
+		}
+		if n := len(x.Counts()); n == 0 {
+			b.Fatal("it is empty")
+		}
+	}
+	b.Run("reopen", reopen)
 	all, odd, even := index.Tag{Key: "all", Value: "1"}, index.Tag{Key: "odd", Value: "1"}, index.Tag{Key: "odd", Value: "0"}
 	for name, q := range map[string]index.Query{
 		"no filter":               {},
@@ -181,36 +197,34 @@ func BenchmarkMillion(b *testing.B) {
 		q.Limit = 50
 		b.Run(name, func(b *testing.B) {
 			b.ReportAllocs()
+			n := 0
+			var used float64
 			for b.Loop() {
+				from := spent(b)
 				if _, _, err := x.List(q); err != nil {
 					b.Fatal(err)
 				}
+				used, n = used+float64(spent(b)-from), n+1
 			}
+			b.ReportMetric(used/1e3/float64(n), "cpu-µs/op")
 		})
 	}
-	b.Run("find", func(b *testing.B) {
-		b.ReportAllocs()
-		r := rand.New(rand.NewPCG(5, 6))
-		for b.Loop() {
-			i := r.IntN(1_000_000)
-			rows, err := x.Find([]index.ID{id(epoch+int64(i/50), uint64(i)<<32|uint64(0xabcdef01+i&1))})
-			if err != nil || len(rows) != 1 {
-				b.Fatal(len(rows), err)
+	for _, n := range []int{1, 2000} {
+		b.Run(fmt.Sprint("find ", n), func(b *testing.B) {
+			b.ReportAllocs()
+			r := rand.New(rand.NewPCG(5, 6))
+			ids := make([]index.ID, n)
+			from := spent(b)
+			for b.Loop() {
+				for j := range ids {
+					i := r.IntN(1_000_000)
+					ids[j] = id(epoch+int64(i/50), uint64(i)<<32|uint64(0xabcdef01+i&1))
+				}
+				if rows, err := x.Find(ids); err != nil || len(rows) != n {
+					b.Fatal(len(rows), err)
+				}
 			}
-		}
-	})
-	b.Run("find 2000", func(b *testing.B) {
-		b.ReportAllocs()
-		r := rand.New(rand.NewPCG(5, 6))
-		ids := make([]index.ID, 2000)
-		for b.Loop() {
-			for n := range ids {
-				i := r.IntN(1_000_000)
-				ids[n] = id(epoch+int64(i/50), uint64(i)<<32|uint64(0xabcdef01+i&1))
-			}
-			if rows, err := x.Find(ids); err != nil || len(rows) != len(ids) {
-				b.Fatal(len(rows), err)
-			}
-		}
-	})
+			b.ReportMetric(float64(spent(b)-from)/1e3/float64(b.N), "cpu-µs/op")
+		})
+	}
 }

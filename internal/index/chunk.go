@@ -12,12 +12,16 @@ import (
 // the order of their ids. Chunks part the space of ids without gaps: each is
 // named by the lowest id that belongs into it, the first by the zero id.
 const (
-	chunkMost = 8000 // bytes above which a chunk is split
-	// chunkFill is what a split at the end of all leaves in a chunk: its open rows
-	// grow by about a third when they end, and should then still fit.
-	chunkFill = 5800
+	// pageSize is of the database. A chunk fits into a page: one that does not is
+	// several times as slow to write.
+	pageSize  = 4096
+	chunkMost = pageSize - 150 // bytes above which a chunk is split
+	// chunkFill is what a split at the end of all leaves in a chunk, counting for
+	// open rows what they grow by when they end.
+	chunkFill = chunkMost * 19 / 20
+	growth    = 10
 	// chunkFew is under how many bytes one that shrank joins its neighbour.
-	chunkFew = 2000
+	chunkFew = chunkMost / 4
 )
 
 // entry is a row in a chunk.
@@ -69,16 +73,20 @@ func (s *scanner) next() bool {
 	return true
 }
 
-// appendEntry encodes an entry behind one with the id prev.
-func appendEntry(b []byte, prev *ID, e *entry) []byte {
-	front := 0
-	for front < 15 && prev[front] == e.id[front] {
+// shared is how many bytes two ids share at their ends, at most 15 in all.
+func shared(a, b *ID) (front, back int) {
+	for front < 15 && a[front] == b[front] {
 		front++
 	}
-	back := 0
-	for back < 15-front && prev[15-back] == e.id[15-back] {
+	for back < 15-front && a[15-back] == b[15-back] {
 		back++
 	}
+	return front, back
+}
+
+// appendEntry encodes an entry behind one with the id prev.
+func appendEntry(b []byte, prev *ID, e *entry) []byte {
+	front, back := shared(prev, &e.id)
 	b = append(b, byte(front<<4|back)) //nolint:gosec // each below 16
 	b = append(b, e.id[front:16-back]...)
 	b = binary.AppendUvarint(b, uint64(e.class))
@@ -99,29 +107,44 @@ func seal(b []byte, entries []entry) []byte {
 	return b
 }
 
-// size is about what an entry takes.
-func (e *entry) size() int { return len(e.body) + 11 }
+// size is about what an entry takes behind one with the id prev.
+func (e *entry) size(prev *ID) int {
+	front, back := shared(prev, &e.id)
+	return 20 - front - back + len(e.body)
+}
+
+func size(entries []entry) (n int) {
+	prev := new(ID)
+	for i := range entries {
+		n += entries[i].size(prev)
+		prev = &entries[i].id
+	}
+	return n
+}
 
 // split parts entries that are too many for a chunk: evenly, or at the end of
 // all chunks, where more will follow, into filled ones and a rest.
-func split(entries []entry, last bool) [][]entry {
-	total := 0
-	for i := range entries {
-		total += entries[i].size()
-	}
+func split(entries []entry, last bool, classes []class) [][]entry {
+	total := size(entries)
 	if total <= chunkMost {
 		return [][]entry{entries}
 	}
 	most := chunkFill
 	if !last {
-		most = total/(total/chunkFill+1) + 1
+		most = total/(total/chunkMost+1) + 1
 	}
 	var out [][]entry
 	from, n := 0, 0
+	prev := new(ID)
 	for i := range entries {
-		if n += entries[i].size(); n > most && i > from {
+		more := entries[i].size(prev)
+		prev = &entries[i].id
+		if last && !classes[entries[i].class].terminal {
+			more += growth
+		}
+		if n += more; n > most && i > from {
 			out = append(out, entries[from:i])
-			from, n = i, entries[i].size()
+			from, n = i, more
 		}
 	}
 	return append(out, entries[from:])
@@ -219,15 +242,15 @@ func (h *head) due(id *ID) int64 {
 }
 
 // diff calls gone for what only a sorted list holds, and added for what only b.
-func diff[T comparable](a, b []T, compare func(a, b T) int, gone, added func(T) error) error {
+func diff(a, b []posting, gone, added func(posting) error) error {
 	for len(a) > 0 || len(b) > 0 {
 		switch {
-		case len(b) == 0 || len(a) > 0 && compare(a[0], b[0]) < 0:
+		case len(b) == 0 || len(a) > 0 && comparePostings(a[0], b[0]) < 0:
 			if err := gone(a[0]); err != nil {
 				return err
 			}
 			a = a[1:]
-		case len(a) == 0 || compare(a[0], b[0]) > 0:
+		case len(a) == 0 || comparePostings(a[0], b[0]) > 0:
 			if err := added(b[0]); err != nil {
 				return err
 			}

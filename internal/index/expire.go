@@ -134,19 +134,18 @@ type expiry struct {
 // chunk deletes what may go from one chunk.
 func (e *expiry) chunk(key *ID) error {
 	w := e.w
-	first, old, err := w.load(w.at, key, &w.buf, w.old)
+	c, err := w.load(w.at, key, &w.buf, &w.old)
 	if err != nil {
 		return err
 	}
-	if old == nil || first != *key { // it was joined with another meanwhile
+	if c.n == 0 || c.first != *key { // it was joined with another meanwhile
 		return nil
 	}
-	w.old = old
 	classes := *w.x.classes.Load()
 	w.rows, w.arena = w.rows[:0], w.arena[:0]
 	var recheck int64
-	for i := range old {
-		o := &old[i]
+	for i := range c.rows {
+		o := &c.rows[i]
 		p, due, err := o.expired(classes, e.now)
 		if err != nil {
 			return err
@@ -170,9 +169,9 @@ func (e *expiry) chunk(key *ID) error {
 	if e.left <= 0 { // there may be more here
 		recheck = 0
 	}
-	_, more, err := w.upper(&first)
+	_, more, err := w.upper(&c.first)
 	if err != nil {
 		return err
 	}
-	return w.store(first, old, w.rows, !more, recheck)
+	return w.store(&c, w.rows, !more, recheck)
 }

@@ -33,7 +33,7 @@ func (x *Index) Verify() (chunks int, err error) {
 	counts := make([]int64, len(*x.classes.Load()))
 	var last ID
 	rows := 0
-	err = sqlitex.Execute(w.c, "select first, data, due from chunk order by first", &sqlitex.ExecOptions{ResultFunc: func(s *sqlite.Stmt) error {
+	err = sqlitex.Execute(w.c, "select first, data, due from dir join chunk using(n) order by first", &sqlitex.ExecOptions{ResultFunc: func(s *sqlite.Stmt) error {
 		var buf []byte
 		first, data := chunkColumns(s, &buf)
 		sc := scan(data)

@@ -131,7 +131,7 @@ func later(a, b ID) ID {
 // firstID is the lowest id of a time.
 func firstID(t time.Time) (id ID) {
 	ms := min(max(t.UnixMilli(), 0), 1<<48-1)
-	binary.BigEndian.PutUint64(id[:], uint64(ms)<<16) //nolint:gosec // not negative
+	binary.BigEndian.PutUint64(id[:], uint64(ms)<<16)
 	return id
 }
 
@@ -211,7 +211,7 @@ func (l *lister) plan() bool {
 		p := path{hash: h}
 		for i, ok := range l.match {
 			if ok {
-				p.at = append(p.at, spot{class: uint32(i)}) //nolint:gosec // far fewer
+				p.at = append(p.at, spot{class: uint32(i)})
 			}
 		}
 		l.paths = append(l.paths, p)

@@ -16,11 +16,12 @@ import (
 const layout = "1"
 
 const schema = `
-create table meta(one integer primary key, version text, boot text, owner integer, clean integer);
+create table meta(one integer primary key, version text, boot text, owner integer, closed integer);
 create table pos(name text primary key, seq integer, time integer) without rowid;
 create table class(n integer primary key, state integer, queue text, task text, retried integer, count integer);
-create table chunk(first blob primary key, due integer, data blob) without rowid;
-create index chunk_due on chunk(due) where due is not null;
+create table dir(first blob primary key, n integer, due integer) without rowid;
+create index dir_due on dir(due) where due is not null;
+create table chunk(n integer primary key, data blob);
 create table post(hash integer, class integer, first blob, primary key(hash, class, first)) without rowid;
 create table low(stream integer, first blob, seq integer, primary key(stream, first)) without rowid;
 create index low_seq on low(stream, seq);
@@ -33,19 +34,30 @@ var errStale = errors.New("another version of the index")
 // busyWait bounds how long a connection waits for another process's lock.
 const busyWait = 2 * time.Second
 
-func open(o Options) (*Index, error) {
+// found is what was there before an index was opened.
+type found struct {
+	none bool
 	// Without its log the database of an index that was not closed may be torn.
-	logged := false
+	logged bool
+	// Of one that was closed the size is known: SQLite itself does not notice that
+	// the end is missing.
+	pages int64
+}
+
+func open(o Options) (*Index, error) {
+	f := found{pages: -1}
 	if i, err := os.Stat(o.Path + "-wal"); err == nil {
-		logged = i.Size() > 0
+		f.logged = i.Size() > 0
 	}
 	i, err := os.Stat(o.Path)
-	if err == nil && i.IsDir() {
+	switch {
+	case err == nil && i.IsDir():
 		return nil, errors.New("it is a directory: name a file in it")
-	}
-	fresh := errors.Is(err, os.ErrNotExist)
-	if fresh { // what is beside it belongs to another
-		if err := Remove(o.Path); err != nil {
+	case err == nil && i.Size()%pageSize == 0:
+		f.pages = i.Size() / pageSize
+	case errors.Is(err, os.ErrNotExist):
+		f.none = true
+		if err := Remove(o.Path); err != nil { // what is beside it belongs to another
 			return nil, err
 		}
 	}
@@ -54,7 +66,7 @@ func open(o Options) (*Index, error) {
 		return nil, err
 	}
 	x := &Index{path: o.Path, terminal: o.Terminal, owner: rand.Int64(), positions: map[string]Position{}} //nolint:gosec // no secret
-	if err := x.start(c, &o, fresh, logged); err != nil {
+	if err := x.start(c, &o, f); err != nil {
 		c.Close() //nolint:errcheck,gosec // the first error counts
 		return nil, classify(err)
 	}
@@ -73,7 +85,7 @@ func connect(path string, cache int, flags sqlite.OpenFlags) (*sqlite.Conn, erro
 	}
 	c.SetBusyTimeout(busyWait)
 	for _, p := range []string{
-		"page_size=4096", "journal_mode=wal", "synchronous=off", "temp_store=memory",
+		"page_size=" + strconv.Itoa(pageSize), "journal_mode=wal", "synchronous=off", "temp_store=memory",
 		"cache_size=-" + strconv.Itoa(cache>>10), "wal_autocheckpoint=2000", "journal_size_limit=33554432",
 	} {
 		if err := sqlitex.ExecuteTransient(c, "pragma "+p, nil); err != nil {
@@ -86,15 +98,15 @@ func connect(path string, cache int, flags sqlite.OpenFlags) (*sqlite.Conn, erro
 
 // start makes the tables or checks them, takes the index over, and reads what is
 // kept in memory.
-func (x *Index) start(c *sqlite.Conn, o *Options, fresh, logged bool) error {
-	if fresh {
+func (x *Index) start(c *sqlite.Conn, o *Options, f found) error {
+	if f.none {
 		if err := create(c, o); err != nil {
 			return err
 		}
-	} else if err := check(c, o, logged); err != nil {
+	} else if err := check(c, o, f); err != nil {
 		return err
 	}
-	err := sqlitex.Execute(c, "update meta set owner=?, boot=?, clean=0", &sqlitex.ExecOptions{Args: []any{x.owner, o.Boot}})
+	err := sqlitex.Execute(c, "update meta set owner=?, boot=?, closed=0", &sqlitex.ExecOptions{Args: []any{x.owner, o.Boot}})
 	if err != nil {
 		return fmt.Errorf("take over: %w", err)
 	}
@@ -119,11 +131,12 @@ func create(c *sqlite.Conn, o *Options) (err error) {
 }
 
 // check gives errStale for an index that is not to be used.
-func check(c *sqlite.Conn, o *Options, logged bool) error {
+func check(c *sqlite.Conn, o *Options, f found) error {
 	ok := false
-	err := sqlitex.Execute(c, "select version, boot, clean from meta", &sqlitex.ExecOptions{ResultFunc: func(s *sqlite.Stmt) error {
-		clean := s.ColumnBool(2)
-		ok = s.ColumnText(0) == layout+"/"+o.Version && (clean || logged && s.ColumnText(1) == o.Boot)
+	err := sqlitex.Execute(c, "select version, boot, closed from meta", &sqlitex.ExecOptions{ResultFunc: func(s *sqlite.Stmt) error {
+		closed := s.ColumnInt64(2)
+		ok = s.ColumnText(0) == layout+"/"+o.Version &&
+			(closed > 0 && closed == f.pages || closed == 0 && f.logged && s.ColumnText(1) == o.Boot)
 		return nil
 	}})
 	if sqlite.ErrCode(err) == sqlite.ResultError { // no such table or column
@@ -169,12 +182,12 @@ func (x *Index) restore(c *sqlite.Conn) error {
 	if err != nil {
 		return fmt.Errorf("read positions: %w", err)
 	}
-	err = sqlitex.Execute(c, "select count(*) from link", &sqlitex.ExecOptions{ResultFunc: func(s *sqlite.Stmt) error {
-		x.w.links = s.ColumnInt(0)
+	err = sqlitex.Execute(c, "select (select count(*) from link), (select max(n) from chunk)", &sqlitex.ExecOptions{ResultFunc: func(s *sqlite.Stmt) error {
+		x.w.links, x.w.last = s.ColumnInt(0), s.ColumnInt64(1)
 		return nil
 	}})
 	if err != nil {
-		return fmt.Errorf("read links: %w", err)
+		return fmt.Errorf("read sizes: %w", err)
 	}
 	return nil
 }

@@ -52,12 +52,12 @@ func (r *reader) dial(path string) (err error) {
 		&r.begin:    "begin",
 		&r.commit:   "commit",
 		&r.peek:     "select 1 from meta",
-		&r.at:       "select first, data from chunk where first<=? order by first desc limit 1",
-		&r.from:     "select first, data from chunk where first>=? order by first limit 1",
+		&r.at:       "select first, data from dir join chunk using(n) where first<=? order by first desc limit 1",
+		&r.from:     "select first, data from dir join chunk using(n) where first>=? order by first limit 1",
 		&r.postDown: "select first from post where hash=? and class=? and first<=? order by first desc limit 1",
 		&r.postUp:   "select first from post where hash=? and class=? and first>=? order by first limit 1",
 		&r.lowest:   "select seq from low where stream=? order by seq limit 1",
-		&r.dueNow:   "select first, data from chunk where due<=? order by due limit ?",
+		&r.dueNow:   "select first, data from dir join chunk using(n) where due<=? order by due limit ?",
 	})
 	if err != nil {
 		r.close()
@@ -87,15 +87,11 @@ func exec(s *sqlite.Stmt) error {
 // until the next.
 func (r *reader) chunk(s *sqlite.Stmt, id *ID) (first ID, data []byte, ok bool, err error) {
 	s.BindBytes(1, id[:])
-	return readChunk(s, &r.buf)
-}
-
-func readChunk(s *sqlite.Stmt, buf *[]byte) (first ID, data []byte, ok bool, err error) {
 	if ok, err = s.Step(); err != nil || !ok {
 		s.Reset() //nolint:errcheck,gosec // repeats the error of Step
 		return first, nil, false, classify(err)
 	}
-	first, data = chunkColumns(s, buf)
+	first, data = chunkColumns(s, &r.buf)
 	return first, data, true, classify(s.Reset())
 }
 

@@ -56,7 +56,7 @@ const (
 )
 
 func millis(id *ID) int64 {
-	return int64(binary.BigEndian.Uint64(id[:]) >> 16) //nolint:gosec // 48 bits
+	return int64(binary.BigEndian.Uint64(id[:]) >> 16)
 }
 
 // appendBody encodes what a row holds beyond id and class. Times are distances
@@ -145,7 +145,7 @@ func (d *body) uint() uint64 {
 
 func (d *body) int() int64 {
 	v := d.uint()
-	return int64(v>>1) ^ -int64(v&1) //nolint:gosec // zigzag
+	return int64(v>>1) ^ -int64(v&1)
 }
 
 func (d *body) bytes(n uint64) []byte {

@@ -1,6 +1,8 @@
 package index
 
 import (
+	"cmp"
+	"errors"
 	"fmt"
 
 	"zombiezen.com/go/sqlite"
@@ -14,7 +16,8 @@ type writer struct {
 
 	begin, commit, rollback, own *sqlite.Stmt
 	at, before, after            *sqlite.Stmt
-	putChunk, delChunk           *sqlite.Stmt
+	addChunk, putChunk, delChunk *sqlite.Stmt
+	addDir, putDir, delDir       *sqlite.Stmt
 	addPost, delPost             *sqlite.Stmt
 	putLow, delLow               *sqlite.Stmt
 	addClass, addCount, putPos   *sqlite.Stmt
@@ -23,6 +26,7 @@ type writer struct {
 	byKey map[classKey]uint32
 	free  []uint32 // numbers of classes
 	links int      // rows in table link
+	last  int64    // number given to a chunk
 
 	// Of the transaction under way.
 	added   []uint32 // classes
@@ -47,11 +51,15 @@ func newWriter(x *Index, c *sqlite.Conn) (*writer, error) {
 		&w.commit:   "commit",
 		&w.rollback: "rollback",
 		&w.own:      "select owner from meta",
-		&w.at:       "select first, data from chunk where first<=? order by first desc limit 1",
-		&w.before:   "select first, data from chunk where first<? order by first desc limit 1",
-		&w.after:    "select first from chunk where first>? order by first limit 1",
-		&w.putChunk: "insert into chunk values(?,?,?) on conflict do update set due=excluded.due, data=excluded.data",
-		&w.delChunk: "delete from chunk where first=?",
+		&w.at:       "select first, data, n, due from dir join chunk using(n) where first<=? order by first desc limit 1",
+		&w.before:   "select first, data, n, due from dir join chunk using(n) where first<? order by first desc limit 1",
+		&w.after:    "select first from dir where first>? order by first limit 1",
+		&w.addChunk: "insert into chunk values(?,?)",
+		&w.putChunk: "update chunk set data=?2 where n=?1",
+		&w.delChunk: "delete from chunk where n=?",
+		&w.addDir:   "insert into dir(first, n, due) values(?,?,?)",
+		&w.putDir:   "update dir set due=?3 where first=?1",
+		&w.delDir:   "delete from dir where first=?",
 		&w.addPost:  "insert into post values(?,?,?) on conflict do nothing",
 		&w.delPost:  "delete from post where hash=? and class=? and first=?",
 		&w.putLow:   "insert into low values(?,?,?) on conflict do update set seq=excluded.seq",
@@ -71,7 +79,7 @@ func (w *writer) close() error {
 	taken := w.taken()
 	for _, q := range []string{
 		"pragma synchronous=full", "pragma wal_checkpoint(truncate)",
-		"update meta set clean=1", "pragma wal_checkpoint(truncate)",
+		"update meta set closed=(select page_count from pragma_page_count)", "pragma wal_checkpoint(truncate)",
 	} {
 		if taken != nil {
 			return nil // it is another's now
@@ -183,20 +191,37 @@ func (x *Index) publish() {
 	}
 }
 
+// chunk is a chunk in the database; n is 0 if it is not there yet.
+type chunk struct {
+	first ID
+	n     int64
+	due   int64
+	rows  []entry
+}
+
 // load reads the chunk that an id belongs into, or would if it were not the
-// first. Its rows are valid until the next load.
-func (w *writer) load(s *sqlite.Stmt, id *ID, buf *[]byte, rows []entry) (first ID, _ []entry, err error) {
+// first. Its rows, which are kept in rows and buf, are valid until the next load.
+func (w *writer) load(s *sqlite.Stmt, id *ID, buf *[]byte, rows *[]entry) (c chunk, err error) {
 	s.BindBytes(1, id[:])
-	first, data, ok, err := readChunk(s, buf)
+	ok, err := s.Step()
 	if err != nil || !ok {
-		return first, nil, err
+		s.Reset() //nolint:errcheck,gosec // repeats the error of Step
+		return c, classify(err)
 	}
-	rows = rows[:0]
+	first, data := chunkColumns(s, buf)
+	c = chunk{first, s.ColumnInt64(2), never, (*rows)[:0]}
+	if !s.ColumnIsNull(3) {
+		c.due = s.ColumnInt64(3)
+	}
 	sc := scan(data)
 	for sc.next() {
-		rows = append(rows, sc.entry)
+		c.rows = append(c.rows, sc.entry)
 	}
-	return first, rows, sc.err
+	*rows = c.rows
+	if sc.err != nil {
+		err = sc.err
+	}
+	return c, errors.Join(err, classify(s.Reset()))
 }
 
 // upper is the key of the chunk after another; ok is false for the last.
@@ -211,21 +236,21 @@ func (w *writer) upper(first *ID) (next ID, ok bool, err error) {
 	return next, ok, classify(w.after.Reset())
 }
 
-// store writes the rows of a chunk that held old before. It splits it if it is
-// full, and joins it with the one before if it has become small. A chunk that
-// holds ended rows past their time is looked at again not before recheck.
-func (w *writer) store(first ID, old, rows []entry, last bool, recheck int64) error {
-	if len(rows) < len(old) {
-		done, err := w.join(&first, old, rows, recheck)
+// store writes new rows of a chunk. It splits it if it is full, and joins it with
+// the one before if it has become small. A chunk that holds ended rows past their
+// time is looked at again not before recheck.
+func (w *writer) store(c *chunk, rows []entry, last bool, recheck int64) error {
+	if len(rows) < len(c.rows) {
+		done, err := w.join(c, rows, recheck)
 		if done || err != nil {
 			return err
 		}
 	}
-	for i, part := range split(rows, last) {
+	for i, part := range split(rows, last, *w.x.classes.Load()) {
 		if i > 0 {
-			first, old = part[0].id, nil
+			c = &chunk{first: part[0].id}
 		}
-		if err := w.put(&first, old, part, recheck); err != nil {
+		if err := w.put(c, part, recheck); err != nil {
 			return err
 		}
 	}
@@ -233,37 +258,26 @@ func (w *writer) store(first ID, old, rows []entry, last bool, recheck int64) er
 }
 
 // join appends rows to the chunk before if both are small.
-func (w *writer) join(first *ID, old, rows []entry, recheck int64) (done bool, err error) {
-	n := 0
-	for i := range rows {
-		n += rows[i].size()
-	}
+func (w *writer) join(c *chunk, rows []entry, recheck int64) (done bool, err error) {
+	n := size(rows)
 	if n == 0 || n > chunkFew {
 		return false, nil
 	}
-	key, left, err := w.load(w.before, first, &w.leftBuf, w.left)
-	if err != nil || left == nil {
+	left, err := w.load(w.before, &c.first, &w.leftBuf, &w.left)
+	if err != nil || left.n == 0 || n+size(left.rows) > chunkMost*3/4 {
 		return false, err
 	}
-	w.left = left
-	for i := range left {
-		n += left[i].size()
-	}
-	if n > chunkFill {
-		return false, nil
-	}
-	if err := w.put(first, old, nil, 0); err != nil {
+	if err := w.put(c, nil, 0); err != nil {
 		return false, err
 	}
-	both := append(left, rows...)
-	w.left = both
-	return true, w.put(&key, both[:len(left)], both, recheck)
+	w.left = append(w.left, rows...) // it begins with left.rows
+	return true, w.put(&left, w.left, recheck)
 }
 
 // put writes one chunk and what other tables say of it.
-func (w *writer) put(first *ID, old, rows []entry, recheck int64) error {
+func (w *writer) put(c *chunk, rows []entry, recheck int64) error {
 	classes := *w.x.classes.Load()
-	if err := w.was.summarise(old, classes); err != nil {
+	if err := w.was.summarise(c.rows, classes); err != nil {
 		return err
 	}
 	if err := w.is.summarise(rows, classes); err != nil {
@@ -273,28 +287,43 @@ func (w *writer) put(first *ID, old, rows []entry, recheck int64) error {
 		return func(p posting) error {
 			s.BindInt64(1, p.hash)
 			s.BindInt64(2, int64(p.class))
-			s.BindBytes(3, first[:])
+			s.BindBytes(3, c.first[:])
 			return exec(s)
 		}
 	}
-	if err := diff(w.was.posts, w.is.posts, comparePostings, post(w.delPost), post(w.addPost)); err != nil {
+	if err := diff(w.was.posts, w.is.posts, post(w.delPost), post(w.addPost)); err != nil {
 		return err
 	}
-	if err := w.putLows(first); err != nil {
+	if err := w.putLows(&c.first); err != nil {
 		return err
 	}
 	if len(rows) == 0 {
-		w.delChunk.BindBytes(1, first[:])
-		return exec(w.delChunk)
+		w.delDir.BindBytes(1, c.first[:])
+		w.delChunk.BindInt64(1, c.n)
+		return cmp.Or(exec(w.delDir), exec(w.delChunk))
 	}
-	w.putChunk.BindBytes(1, first[:])
-	w.putChunk.BindInt64(2, max(w.is.due, recheck))
-	if w.is.due == never {
-		w.putChunk.BindNull(2)
+	due := w.is.due
+	if due != never {
+		due = max(due, recheck)
+	}
+	data, dir := w.putChunk, w.putDir
+	if c.n == 0 {
+		w.last++
+		c.n, data, dir = w.last, w.addChunk, w.addDir
+		dir.BindInt64(2, c.n)
 	}
 	w.out = seal(w.out, rows)
-	w.putChunk.BindBytes(3, w.out)
-	return exec(w.putChunk)
+	data.BindInt64(1, c.n)
+	data.BindBytes(2, w.out)
+	if err := exec(data); err != nil || dir == w.putDir && due == c.due {
+		return err
+	}
+	dir.BindBytes(1, c.first[:])
+	dir.BindInt64(3, due)
+	if due == never {
+		dir.BindNull(3)
+	}
+	return exec(dir)
 }
 
 func (w *writer) putLows(first *ID) error {
