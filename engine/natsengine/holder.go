@@ -393,6 +393,10 @@ func (h *holder) apply(batch []*change) {
 			break
 		}
 		h.e.log.Error("write to the index", "error", err)
+		if errors.Is(err, index.ErrDamaged) || errors.Is(err, index.ErrTaken) {
+			h.damaged(err)
+			return
+		}
 		if sleep(h.e.ctx, pause) != nil {
 			return
 		}
@@ -403,6 +407,17 @@ func (h *holder) apply(batch []*change) {
 	}
 	h.cond.Broadcast()
 	h.mu.Unlock()
+}
+
+// damaged ends the engine with an index that cannot be written any more. A
+// damaged one is removed, so that the next start builds it anew.
+func (h *holder) damaged(err error) {
+	if errors.Is(err, index.ErrDamaged) {
+		if rerr := index.Remove(h.cfg.Path); rerr != nil {
+			err = errors.Join(err, rerr)
+		}
+	}
+	h.e.fatal(fmt.Errorf("the index cannot be written: %w; start again", err))
 }
 
 func onlyLog(batch []*change) bool {
