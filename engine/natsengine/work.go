@@ -137,7 +137,9 @@ func (e *Engine) Work(o engine.WorkOptions) (engine.Worker, error) {
 
 func (w *worker) start() error {
 	var err error
-	if w.nc, err = w.e.cfg.Dial(nats.DisconnectErrHandler(func(*nats.Conn, error) { w.disconnected() })); err != nil {
+	if w.nc, err = w.e.cfg.Dial(
+		nats.DisconnectErrHandler(func(*nats.Conn, error) { w.disconnected() }), nats.ReconnectHandler(func(*nats.Conn) { w.reconnected() }),
+	); err != nil {
 		return err
 	}
 	if w.pub, err = newPublisher(w.nc, w.e.cfg.Hook); err != nil {
@@ -512,6 +514,9 @@ func (w *worker) ended(id engine.ID, s engine.State) {
 	}
 	cancel(engine.ErrLost)
 }
+
+// reconnects counts the times that the connection which delivers was made again.
+func (w *worker) reconnects() uint64 { return w.nc.Stats().Reconnects }
 
 func (w *worker) disconnected() {
 	w.pub.disconnected()
