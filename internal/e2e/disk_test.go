@@ -80,7 +80,7 @@ func TestFullDisk(t *testing.T) {
 	node := c.connect()
 	busy := func(more int) {
 		n := acked(c.entries()) + more
-		c.until(60*time.Second, "load", func() bool { return acked(c.entries()) >= n })
+		c.until(20*time.Second, "load", func() bool { return acked(c.entries()) >= n })
 	}
 	refused := func() map[string]int {
 		by := map[string]int{}

@@ -59,6 +59,14 @@ func newCluster(t *testing.T, dir string) *cluster {
 		all := c.all
 		c.mu.Unlock()
 		for _, p := range all {
+			if t.Failed() { // goroutines into the log
+				_ = p.cmd.Process.Signal(syscall.SIGQUIT)
+				_ = p.cmd.Process.Signal(syscall.SIGCONT)
+				select {
+				case <-p.ended:
+				case <-time.NewTimer(2 * time.Second).C:
+				}
+			}
 			p.kill()
 		}
 		c.showLogs()
@@ -386,4 +394,51 @@ func number(t *testing.T, name string, otherwise int) int {
 		t.Fatalf("%s=%q: want a number", name, s)
 	}
 	return n
+}
+
+// report prints a report and fails on what is wrong.
+func report(t *testing.T, p *ledger.Report) {
+	t.Helper()
+	t.Logf("runs %d, acknowledged %d (batches %d), not acknowledged %d submissions", p.Runs, p.Acked, p.Batches, p.Refused)
+	t.Logf("ends %v, given up %d, ends shown %d, cancels answered %d", p.Ends, p.Lost, p.Shown, p.Cancels)
+	t.Logf("handler starts %d, attempts beyond one %d", p.Starts, p.Beyond)
+	t.Logf("starts after an end was shown %d (at most %v), after a cancel at most %v, excused by power cuts %d", p.Late, p.LateMost, p.CancelMost, p.Excused)
+	for _, b := range p.Bad {
+		t.Error(b)
+	}
+}
+
+// acked counts acknowledged runs.
+func acked(es []ledger.Entry) int {
+	n := 0
+	for i := range es {
+		if es[i].Kind == ledger.Acked {
+			n += len(es[i].IDs)
+		}
+	}
+	return n
+}
+
+// open lists acknowledged runs whose end nobody was shown.
+func (c *cluster) open(most int) []string {
+	c.t.Helper()
+	es := c.entries()
+	shown := map[string]bool{}
+	for i := range es {
+		if es[i].Kind == ledger.Shown {
+			shown[es[i].IDs[0]] = true
+		}
+	}
+	var out []string
+	for i := range es {
+		if es[i].Kind != ledger.Acked {
+			continue
+		}
+		for _, id := range es[i].IDs {
+			if !shown[id] && len(out) < most {
+				out = append(out, id)
+			}
+		}
+	}
+	return out
 }
