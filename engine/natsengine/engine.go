@@ -72,6 +72,7 @@ type Engine struct {
 	resets   atomic.Int64 // reconnections
 	closed   atomic.Bool
 	dead     atomic.Bool // a test's crash
+	refused  atomic.Bool // others have been told that no run is accepted
 
 	onceClose sync.Once
 }
