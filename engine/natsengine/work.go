@@ -87,6 +87,7 @@ type item struct {
 	started  time.Time
 	cancel   context.CancelCauseFunc
 	running  bool
+	asking   bool // whether it may start; another node may have it in hand
 	yielded  bool
 	waits    time.Time // since when it has no slot
 	homed    bool
@@ -543,6 +544,7 @@ func (w *worker) reconnected() {
 		}
 		w.pump()
 	}()
+	w.beat(false) // an owner that has started anew knows of nobody
 }
 
 // queue is a ring of runs.
