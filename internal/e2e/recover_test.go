@@ -126,7 +126,7 @@ func (c *cluster) long(node *faena.Node, n int, d time.Duration) []faena.ID {
 // FAENA_E2E_RECOVERIES changes the number of kills.
 func TestRecovery(t *testing.T) {
 	t.Parallel()
-	const workers = 5
+	const workers, dying = 7, 4
 	kills := number(t, "FAENA_E2E_RECOVERIES", 20)
 	c, node, ps := loaded(t, workers)
 	type death struct {
@@ -135,24 +135,20 @@ func TestRecovery(t *testing.T) {
 	}
 	var deaths []death
 	for len(deaths) < kills {
-		c.long(node, workers, 4*time.Second)
+		ids := c.long(node, workers, 4*time.Second)
 		pause(t.Context(), 1500*time.Millisecond) // parents have left their queue
-		for i := range ps {
-			if len(deaths) == kills {
-				break
-			}
+		for _, i := range rand.Perm(workers)[:min(dying, kills-len(deaths))] {
 			pause(t.Context(), rand.N(300*time.Millisecond))
 			at := ledger.Now()
 			ps[i].kill()
 			deaths = append(deaths, death{ps[i].Name, at})
 			ps[i] = c.start(role{Name: "worker", Work: true, Slots: 8})
 		}
-		pause(t.Context(), worstRecovery)
+		c.ended(node, ids) // else one run might meet a third death
 	}
 	c.drained(node, 60*time.Second)
 	es := c.entries()
 	var begun, prefetched []time.Duration
-	lost := 0
 	for _, d := range deaths {
 		hand := inHand(es, d.who, d.at)
 		for _, id := range hand {
@@ -161,7 +157,6 @@ func TestRecovery(t *testing.T) {
 				// Its end may have been on its way when the worker died.
 				if f, err := final(t.Context(), node, id); err != nil || f.State != "succeeded" {
 					t.Errorf("run %s was in hand of %s when it was killed, never started again and is %s %s (%v)", id, d.who, f.State, f.Value, err)
-					lost++
 				}
 				continue
 			}
@@ -198,6 +193,20 @@ func median(ds []time.Duration) time.Duration {
 	}
 	s := slices.Sorted(slices.Values(ds))
 	return s[len(s)/2]
+}
+
+// ended waits until runs have ended.
+func (c *cluster) ended(node *faena.Node, ids []faena.ID) {
+	c.t.Helper()
+	for _, id := range ids {
+		f, err := faena.Attach[string](c.t.Context(), node, id)
+		if err == nil {
+			_, err = f.Get(c.t.Context())
+		}
+		if err != nil {
+			c.t.Errorf("run %s = %v, want its result", id, err)
+		}
+	}
 }
 
 // TestPause stops workers for 3 s, as a lid or a collector might: nothing they
