@@ -15,6 +15,7 @@ import (
 	"os"
 	"path/filepath"
 	"strconv"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -76,6 +77,7 @@ type Engine struct {
 	secret  string
 	url     string
 	low     atomic.Bool // too little space
+	full    atomic.Bool // a write has failed for want of space, or may have
 	stop    chan struct{}
 	wg      sync.WaitGroup
 	closeMu sync.Mutex
@@ -145,7 +147,12 @@ func (e *Engine) open(ctx context.Context) error {
 				n.TellMark(mark)
 			}
 		})
-		cfg.Sync = group.Wait
+		cfg.Sync = func(ctx context.Context) error {
+			if err := e.writable(); err != nil {
+				return err
+			}
+			return group.Wait(ctx)
+		}
 		if e.o.Durability == Strict {
 			cfg.Commit = group
 		}
@@ -222,7 +229,7 @@ const maxStore = 1 << 50
 
 func (e *Engine) startServer() error {
 	o := &server.Options{
-		ServerName: "faena", DontListen: true, NoSigs: true, NoLog: true, JetStream: true, StoreDir: e.dir.path("store"),
+		ServerName: natsengine.ServerName, DontListen: true, NoSigs: true, NoLog: true, JetStream: true, StoreDir: e.dir.path("store"),
 		JetStreamMaxMemory: 64 << 20, JetStreamMaxStore: maxStore, MaxPayload: 4 << 20, MaxPending: 256 << 20, Authorization: e.secret,
 	}
 	if e.o.Durability == Fast {
@@ -254,7 +261,7 @@ func (e *Engine) startServer() error {
 	if err != nil {
 		return fmt.Errorf("start the embedded server: %w", err)
 	}
-	s.SetLoggerV2(serverLog{e.log}, false, false, false)
+	s.SetLoggerV2(serverLog{e.log, e}, false, false, false)
 	s.Start()
 	if !s.ReadyForConnections(30 * time.Second) {
 		s.Shutdown()
@@ -301,25 +308,56 @@ func (e *Engine) Close() error {
 	if e.Engine != nil {
 		e.Engine.Close() //nolint:errcheck,gosec // gives none
 	}
-	if s := e.srv.Swap(nil); s != nil {
-		s.Shutdown()
-		s.WaitForShutdown()
-	}
+	ended := stopServer(e.srv.Swap(nil))
 	if e.dir != nil {
-		return e.dir.close(e.Engine != nil)
+		return errors.Join(ended, e.dir.close(e.Engine != nil && ended == nil))
 	}
-	return nil
+	return ended
 }
 
-// serverLog passes the server's warnings and errors on.
-type serverLog struct{ l *slog.Logger }
+// stopTime is what a server gets to end. One that met a full disk may wait for
+// itself for ever.
+const stopTime = 20 * time.Second
+
+func stopServer(s *server.Server) error {
+	if s == nil {
+		return nil
+	}
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		s.Shutdown()
+		s.WaitForShutdown()
+	}()
+	t := time.NewTimer(stopTime)
+	defer t.Stop()
+	select {
+	case <-done:
+		return nil
+	case <-t.C:
+		return &engine.Error{Code: engine.CodeInternal, Op: "stop the embedded server", Err: fmt.Errorf("it hangs after %v: end this process and start it again; nothing that was accepted is lost", stopTime)}
+	}
+}
+
+// serverLog passes the server's warnings and errors on, and notices writes that
+// failed for want of space.
+type serverLog struct {
+	l *slog.Logger
+	e *Engine
+}
 
 func (s serverLog) Noticef(string, ...any)   {}
 func (s serverLog) Debugf(string, ...any)    {}
 func (s serverLog) Tracef(string, ...any)    {}
 func (s serverLog) Warnf(f string, a ...any) { s.l.Warn("nats-server", "says", fmt.Sprintf(f, a...)) }
 
-func (s serverLog) Errorf(f string, a ...any) { s.l.Error("nats-server", "says", fmt.Sprintf(f, a...)) }
+func (s serverLog) Errorf(f string, a ...any) {
+	says := fmt.Sprintf(f, a...)
+	if strings.Contains(says, noSpace) && s.e.srv.Load() != nil {
+		s.e.full.Store(true)
+	}
+	s.l.Error("nats-server", "says", says)
+}
 
 func (s serverLog) Fatalf(f string, a ...any) { s.l.Error("nats-server", "says", fmt.Sprintf(f, a...)) }
 

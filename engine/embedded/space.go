@@ -1,6 +1,7 @@
 package embedded
 
 import (
+	"errors"
 	"fmt"
 	"time"
 
@@ -32,10 +33,13 @@ func (e *Engine) setMinFree() error {
 	return nil
 }
 
+// noSpace is what the server's log says when a write failed for want of space.
+const noSpace = "no space left on device"
+
 // accepting refuses new runs while space is short: what is left is for the
 // results of those accepted.
 func (e *Engine) accepting() error {
-	if !e.low.Load() {
+	if !e.low.Load() && !e.full.Load() {
 		return nil
 	}
 	return &engine.Error{
@@ -44,13 +48,25 @@ func (e *Engine) accepting() error {
 	}
 }
 
+// writable refuses what must not meet a full disk: a server that deletes while a
+// write fails waits for itself for ever.
+func (e *Engine) writable() error {
+	free, _, err := e.dir.space()
+	if err != nil {
+		return err
+	}
+	if e.full.Load() || free < brokenBelow {
+		return &engine.Error{Code: engine.CodeLimit, Op: "delete what is done with", Err: errors.New("the disk is full: free some space")}
+	}
+	return nil
+}
+
 // watchSpace stops accepting below the margin, and starts the server again when
 // there is space after it ran out: a stream that met a full disk stays broken
 // until then.
 func (e *Engine) watchSpace() {
 	t := time.NewTicker(spaceEvery)
 	defer t.Stop()
-	broken := false
 	for {
 		select {
 		case <-e.stop:
@@ -62,30 +78,35 @@ func (e *Engine) watchSpace() {
 			e.log.Error("look at free space", "error", err)
 			continue
 		}
-		broken = broken || free < brokenBelow
+		if free < brokenBelow {
+			e.full.Store(true)
+		}
 		low := free < e.o.MinFree
 		if low != e.low.Swap(low) {
 			e.log.Warn("free space", "low", low, "free_bytes", free)
 		}
-		if broken && !low {
-			broken = false
-			e.restart()
+		if e.full.Load() && !low && !e.restart() {
+			return
 		}
+		e.TellAccepting(e.accepting())
 	}
 }
 
 // restart stops the server and starts it again; connections come back by
 // themselves.
-func (e *Engine) restart() {
+func (e *Engine) restart() bool {
 	e.log.Warn("there is space again: the embedded server starts anew")
-	if s := e.srv.Swap(nil); s != nil {
-		s.Shutdown()
-		s.WaitForShutdown()
+	err := stopServer(e.srv.Swap(nil))
+	if err == nil {
+		e.full.Store(false)
+		err = e.startServer()
 	}
-	if err := e.startServer(); err != nil {
-		e.log.Error("start the embedded server again", "error", err)
-		if e.o.Fatal != nil {
-			e.o.Fatal(err)
-		}
+	if err == nil {
+		return true
 	}
+	e.log.Error("start the embedded server again", "error", err)
+	if e.o.Fatal != nil {
+		e.o.Fatal(err)
+	}
+	return false
 }

@@ -75,9 +75,11 @@ func Connect(ctx context.Context, url string, o Options) (*Engine, error) {
 		r = newRemoteCommit()
 		cfg.Commit = r
 	}
+	var space spaceNews
+	cfg.Accepting = space.accepting
 	cfg.started = func(e *Engine) error {
-		if r == nil {
-			return nil
+		if err := space.start(e); err != nil || r == nil {
+			return err
 		}
 		return r.start(e)
 	}
@@ -112,8 +114,11 @@ func redact(url string) string {
 	return url
 }
 
+// ServerName is the name of servers that package embedded runs.
+const ServerName = "faena-embedded"
+
 // greet asks the process that owns the disk for its status; nil if there is
-// none.
+// none. An embedded server has one, which may not have got so far.
 func greet(ctx context.Context, dial func(...nats.Option) (*nats.Conn, error)) (*engine.Status, error) {
 	nc, err := dial()
 	if err != nil {
@@ -123,8 +128,13 @@ func greet(ctx context.Context, dial func(...nats.Option) (*nats.Conn, error)) (
 	ctx, cancel := context.WithTimeout(ctx, requestTimeout)
 	defer cancel()
 	m, err := nc.RequestWithContext(ctx, subjectHolder+opHello, []byte("{}"))
-	if errors.Is(err, nats.ErrNoResponders) {
-		return nil, nil //nolint:nilnil // absence is an answer here
+	for errors.Is(err, nats.ErrNoResponders) {
+		if nc.ConnectedServerName() != ServerName {
+			return nil, nil //nolint:nilnil // absence is an answer here
+		}
+		if err = sleep(ctx, retryPause); err == nil {
+			m, err = nc.RequestWithContext(ctx, subjectHolder+opHello, []byte("{}"))
+		}
 	}
 	if err != nil {
 		return nil, &engine.Error{Code: engine.CodeUnavailable, Op: "connect", Err: err}
@@ -134,6 +144,52 @@ func greet(ctx context.Context, dial func(...nats.Option) (*nats.Conn, error)) (
 		return nil, &engine.Error{Code: engine.CodeVersion, Op: "connect", Err: errors.New("the process there speaks another version of faena: run the same everywhere")}
 	}
 	return a.Status, nil
+}
+
+// spaceNews is what the disk's owner told last about accepting runs.
+type spaceNews struct {
+	mu  sync.Mutex
+	why string
+	at  time.Time
+}
+
+// spaceOld is after how long news are not believed any more: the owner repeats
+// them each second.
+const spaceOld = 3 * time.Second
+
+func (s *spaceNews) start(e *Engine) error {
+	_, err := e.nc.Subscribe(subjectSpace, func(m *nats.Msg) {
+		s.mu.Lock()
+		s.why, s.at = string(m.Data), time.Now()
+		s.mu.Unlock()
+	})
+	if err != nil {
+		return fmt.Errorf("subscribe to news of free space: %w", err)
+	}
+	return nil
+}
+
+func (s *spaceNews) accepting() error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.why == "" || time.Since(s.at) > spaceOld {
+		return nil
+	}
+	return &engine.Error{Code: engine.CodeLimit, Op: "submit", Err: errors.New(s.why)}
+}
+
+// TellAccepting tells other processes whether runs are accepted: err says why
+// not. Nothing is said as long as they are.
+func (e *Engine) TellAccepting(err error) {
+	if e.nc == nil || e.closed.Load() || err == nil && !e.refused.Swap(false) {
+		return
+	}
+	var why string
+	if err != nil {
+		e.refused.Store(true)
+		why = strings.TrimPrefix(err.Error(), "submit: ")
+	}
+	_ = e.nc.Publish(subjectSpace, []byte(why)) // said again while it holds
 }
 
 func statusOf(hello *engine.Status, declared string) engine.Status {

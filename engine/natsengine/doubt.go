@@ -3,6 +3,7 @@ package natsengine
 import (
 	"context"
 	"fmt"
+	"math"
 	"sync"
 	"time"
 
@@ -14,10 +15,11 @@ import (
 type known struct {
 	State uint8  `json:"state"` // 0: nothing
 	Rev   uint32 `json:"rev"`
+	Held  uint32 `json:"held,omitempty"` // 1 + the revision that another live node has in hand
 }
 
-// ask looks runs up after reading all that is stored now.
-func (h *holder) ask(ctx context.Context, queue string, ids []engine.ID) ([]known, error) {
+// ask looks runs up for a node after reading all that is stored now.
+func (h *holder) ask(ctx context.Context, node, queue string, ids []engine.ID) ([]known, error) {
 	if err := h.barrierNow(ctx, queue); err != nil {
 		return nil, err
 	}
@@ -33,7 +35,15 @@ func (h *holder) ask(ctx context.Context, queue string, ids []engine.ID) ([]know
 	}
 	out := make([]known, len(ids))
 	for i := range rows {
-		out[at[rows[i].ID]] = known{rows[i].State, rows[i].Rev}
+		out[at[rows[i].ID]] = known{State: rows[i].State, Rev: rows[i].Rev}
+	}
+	settled := h.cfg.Alone || h.nodes.settled()
+	for i, id := range ids {
+		if !settled {
+			out[i].Held = math.MaxUint32
+			continue
+		}
+		out[i].Held = h.nodes.heldBy(id, node)
 	}
 	return out, nil
 }
@@ -66,12 +76,23 @@ func (d *doubts) add(items []*item) {
 	}
 	d.w.mu.Lock()
 	d.n += len(items)
+	for _, it := range items {
+		it.asking = true
+	}
 	d.w.mu.Unlock()
+	d.ask(items)
+}
+
+func (d *doubts) ask(items []*item) {
 	d.mu.Lock()
 	d.in = append(d.in, items...)
 	d.mu.Unlock()
 	d.cond.Signal()
 }
+
+// heldPause is after how long it is asked again about runs that another node has
+// in hand.
+const heldPause = 100 * time.Millisecond
 
 func (d *doubts) stop() {
 	d.mu.Lock()
@@ -103,21 +124,25 @@ func (d *doubts) loop() {
 		}
 		d.in = rest
 		d.mu.Unlock()
-		d.decide(q, items)
+		held := d.decide(q, items)
 		d.w.mu.Lock()
-		d.n -= len(items)
+		d.n -= len(items) - len(held)
 		d.w.mu.Unlock()
+		if len(held) > 0 {
+			time.AfterFunc(heldPause, func() { d.ask(held) })
+		}
 		d.w.pump()
 	}
 }
 
 // decide sends each run on: void, failed, or to start, recorded if it may have
-// started before.
-func (d *doubts) decide(queue string, items []*item) {
+// started before. It gives back those that another live node has in hand: its
+// death, if it dies, is told by its heartbeat.
+func (d *doubts) decide(queue string, items []*item) (held []*item) {
 	w := d.w
-	said, ok := d.ask(queue, items)
+	said, ok := d.answer(queue, items)
 	if !ok {
-		return
+		return nil
 	}
 	var start []*item
 	for i, it := range items {
@@ -131,6 +156,9 @@ func (d *doubts) decide(queue string, items []*item) {
 		case engine.State(k.State).Terminal(), k.State != 0 && rev > it.run.Rev:
 			w.settle(it)
 			w.flush.void(it)
+			continue
+		case k.Held > it.run.Rev:
+			held = append(held, it)
 			continue
 		case it.again, began:
 			it.run.Deaths += step - 1
@@ -147,8 +175,14 @@ func (d *doubts) decide(queue string, items []*item) {
 		start = append(start, it)
 	}
 	if len(start) > 0 {
+		w.mu.Lock()
+		for _, it := range start {
+			it.asking = false
+		}
+		w.mu.Unlock()
 		w.push(start...)
 	}
+	return held
 }
 
 // deaths counts the recorded ones, and one for a message that was delivered
@@ -166,15 +200,15 @@ func (w *worker) settle(it *item) {
 	w.mu.Unlock()
 }
 
-// ask repeats the question until it is answered; meanwhile the runs wait under
+// answer repeats the question until it is answered; meanwhile the runs wait under
 // their lease.
-func (d *doubts) ask(queue string, items []*item) ([]known, bool) {
+func (d *doubts) answer(queue string, items []*item) ([]known, bool) {
 	ids := make([]engine.ID, len(items))
 	for i, it := range items {
 		ids[i] = it.run.ID
 	}
 	for {
-		a, err := d.w.e.call(d.w.ctx, opAsk, &request{Queue: queue, IDs: ids, After: d.w.e.wrote.all()})
+		a, err := d.w.e.call(d.w.ctx, opAsk, &request{Node: d.w.e.id, Queue: queue, IDs: ids, After: d.w.e.wrote.all()})
 		if err == nil && len(a.Known) == len(ids) {
 			return a.Known, true
 		}

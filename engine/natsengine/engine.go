@@ -72,6 +72,7 @@ type Engine struct {
 	resets   atomic.Int64 // reconnections
 	closed   atomic.Bool
 	dead     atomic.Bool // a test's crash
+	refused  atomic.Bool // others have been told that no run is accepted
 
 	onceClose sync.Once
 }
@@ -159,17 +160,12 @@ func (e *Engine) disconnected(_ *nats.Conn, err error) {
 	}
 }
 
-// reconnected: the server may have restarted, so what it delivers next may have
-// been under way before.
 func (e *Engine) reconnected(*nats.Conn) {
 	if e.closed.Load() {
 		return
 	}
 	e.log.Info("connected to NATS again")
 	e.resets.Add(1)
-	if w := e.worker.Load(); w != nil {
-		w.reconnected()
-	}
 }
 
 // fatal reports an error after which nothing can be promised any more.

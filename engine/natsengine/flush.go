@@ -141,6 +141,9 @@ func (f *flusher) write(jobs []job) {
 		if e.died(err) || e.ctx.Err() != nil {
 			return
 		}
+		for i := range jobs { // messages that go on may stand twice now
+			jobs[i].it.doubt = true
+		}
 		f.w.logError("write outcomes; trying again", err)
 		if sleep(e.ctx, retryPause) != nil {
 			return
@@ -219,6 +222,7 @@ func (f *flusher) before(ctx context.Context, g *group, j *job) error {
 	case jobRequeue:
 		next := j.it.run
 		next.Rev++
+		next.Doubt = next.Doubt || j.it.doubt // what it was asked about may end meanwhile
 		return g.add(ctx, engine.WriteEnvelope, queueSubject(next.Queue), nil, engine.AppendRun(nil, &next))
 	case jobPark:
 		next := j.it.run

@@ -12,17 +12,32 @@ import (
 	"github.com/faena-dev/faena/engine"
 )
 
-// follower reads the log in order: it tells watchers and the worker of ends, and
-// feeds the index. In strict mode it lets nobody see what is not on disk.
+// follower reads the log in order: it tells the worker and watchers of ends, and
+// feeds the index. In strict mode it lets nobody see what is not on disk; only
+// the worker knows at once, because what has an end must not begin, and if a
+// power cut takes the end it takes the decision's effect too: the message is
+// delivered again.
 type follower struct {
 	e    *Engine
 	tail *tail
 	dec  engine.Decoder
+	read atomic.Uint64 // sequence that the worker knows up to
 	seen atomic.Uint64 // sequence handled up to
+	held chan segment  // read and not handled yet; nil in fast mode
 
 	mu   sync.Mutex
 	cond *sync.Cond
 }
+
+// segment is one message of the log.
+type segment struct {
+	data  []byte
+	seq   uint64
+	nanos int64
+}
+
+// heldMost bounds the segments that wait for their commit.
+const heldMost = 64
 
 func startFollower(ctx context.Context, e *Engine) (*follower, error) {
 	f := &follower{e: e}
@@ -37,7 +52,12 @@ func startFollower(ctx context.Context, e *Engine) (*follower, error) {
 		}
 		from = s.CachedInfo().State.LastSeq
 	}
+	f.read.Store(from)
 	f.seen.Store(from)
+	if e.cfg.Commit != nil {
+		f.held = make(chan segment, heldMost)
+		e.wg.Go(f.release)
+	}
 	t, err := e.tail(subjectLog, from+1, f.take)
 	f.tail = t
 	return f, err
@@ -52,32 +72,83 @@ func (f *follower) stop() {
 	f.mu.Unlock()
 }
 
-// take handles one segment.
+// take tells the worker of one segment and hands it on.
 func (f *follower) take(m *nats.Msg, seq uint64, nanos int64) {
 	e := f.e
-	if e.cfg.Commit != nil {
-		if err := e.cfg.Commit.WaitMark(e.ctx, seq); err != nil {
-			if e.ctx.Err() == nil {
-				e.fatal(fmt.Errorf("wait for the log's commit: %w", err))
+	if err := f.tellWorker(m.Data); err != nil {
+		e.fatal(fmt.Errorf("read the log at %d: %w", seq, err))
+		return
+	}
+	f.read.Store(seq)
+	f.wake()
+	s := segment{m.Data, seq, nanos}
+	if f.held == nil {
+		f.handle(s)
+		return
+	}
+	select {
+	case f.held <- s:
+	case <-e.ctx.Done():
+	}
+}
+
+// tellWorker tells the worker of the ends in a segment.
+func (f *follower) tellWorker(data []byte) error {
+	w := f.e.worker.Load()
+	if w == nil {
+		return nil
+	}
+	return engine.Frames(data, func(body []byte, _ int) error {
+		if len(body) < 17 {
+			return fmt.Errorf("record of %d bytes", len(body))
+		}
+		if state := engine.State(body[16]); state.Terminal() {
+			w.ended(engine.ID(body[:16]), state)
+		}
+		return nil
+	})
+}
+
+// release handles segments once they are on disk.
+func (f *follower) release() {
+	e := f.e
+	for {
+		select {
+		case s := <-f.held:
+			if err := e.cfg.Commit.WaitMark(e.ctx, s.seq); err != nil {
+				if e.ctx.Err() == nil {
+					e.fatal(fmt.Errorf("wait for the log's commit: %w", err))
+				}
+				return
 			}
+			f.handle(s)
+		case <-e.ctx.Done():
 			return
 		}
 	}
+}
+
+// handle shows one segment to watchers and the index.
+func (f *follower) handle(s segment) {
+	e := f.e
 	var ch *change
 	if e.holder != nil {
-		ch = &change{pos: posLog, seq: seq, time: nanos}
+		ch = &change{pos: posLog, seq: s.seq, time: s.nanos}
 	}
-	err := engine.Frames(m.Data, func(body []byte, off int) error {
-		return f.record(body, off, seq, ch)
+	err := engine.Frames(s.data, func(body []byte, off int) error {
+		return f.record(body, off, s.seq, ch)
 	})
 	if err != nil {
-		e.fatal(fmt.Errorf("read the log at %d: %w", seq, err))
+		e.fatal(fmt.Errorf("read the log at %d: %w", s.seq, err))
 		return
 	}
 	if ch != nil {
 		e.holder.feed(ch)
 	}
-	f.seen.Store(seq)
+	f.seen.Store(s.seq)
+}
+
+func (f *follower) wake() {
 	f.mu.Lock()
 	f.cond.Broadcast()
 	f.mu.Unlock()
@@ -89,12 +160,7 @@ func (f *follower) record(body []byte, off int, seq uint64, ch *change) error {
 		return fmt.Errorf("record of %d bytes", len(body))
 	}
 	id := engine.ID(body[:16])
-	terminal := engine.State(body[16]).Terminal()
-	watched := terminal && e.watches.has(id)
-	w := e.worker.Load()
-	if terminal && w != nil {
-		w.ended(id, engine.State(body[16]))
-	}
+	watched := engine.State(body[16]).Terminal() && e.watches.has(id)
 	if ch == nil && !watched {
 		return nil
 	}
@@ -113,9 +179,9 @@ func (f *follower) record(body []byte, off int, seq uint64, ch *change) error {
 	return nil
 }
 
-// passed waits until the log has been handled up to seq.
+// passed waits until the worker knows of all ends in the log up to seq.
 func (f *follower) passed(ctx context.Context, seq uint64) error {
-	if f.seen.Load() >= seq {
+	if f.read.Load() >= seq {
 		return nil
 	}
 	stop := context.AfterFunc(ctx, func() {
@@ -126,7 +192,7 @@ func (f *follower) passed(ctx context.Context, seq uint64) error {
 	defer stop()
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	for f.seen.Load() < seq {
+	for f.read.Load() < seq {
 		if err := context.Cause(ctx); err != nil {
 			return err
 		}

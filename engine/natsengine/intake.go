@@ -41,6 +41,7 @@ type intake struct {
 	// Guarded by w.mu.
 	open    int       // messages asked for and not delivered yet
 	asked   time.Time // last pull
+	marked  uint64    // reconnections of the worker when the bounds were set
 	doubtTo uint64    // messages up to here may have been under way before
 	beganTo uint64    // and up to here they may have begun
 }
@@ -69,6 +70,7 @@ func (in *intake) openIntake(ctx context.Context) error {
 // now is in doubt.
 func (in *intake) mark(ctx context.Context) error {
 	e := in.w.e
+	marked := in.w.reconnects() // before anything is asked
 	last, err := e.last(ctx, in.stream)
 	if err != nil {
 		return err
@@ -83,7 +85,7 @@ func (in *intake) mark(ctx context.Context) error {
 	}
 	in.w.mu.Lock()
 	defer in.w.mu.Unlock()
-	in.open, in.doubtTo, in.beganTo = 0, last, began
+	in.open, in.marked, in.doubtTo, in.beganTo = 0, marked, last, began
 	return nil
 }
 
@@ -196,12 +198,13 @@ func (in *intake) take(m *nats.Msg) {
 	}
 	u := &unit{in: in, seq: r.seq, reply: m.Reply, delivered: r.delivered, renewed: now}
 	w.units[key] = u
-	doubt := r.delivered > 1 || r.seq <= in.doubtTo || in.src != srcQueue
+	unmarked := in.marked != w.reconnects() // the bounds are from before the connection was lost
+	doubt := unmarked || r.delivered > 1 || r.seq <= in.doubtTo || in.src != srcQueue
 	again := r.delivered > 1 || r.seq <= in.beganTo
 	w.mu.Unlock()
 	if mf, ok := parseManifest(m.Header); ok {
 		u.left = 1
-		go w.expand(u, mf, r.delivered > 1 || r.seq <= in.doubtTo)
+		go w.expand(u, mf, unmarked || r.delivered > 1 || r.seq <= in.doubtTo)
 		return
 	}
 	in.decode(u, m.Data, doubt, again)
@@ -286,7 +289,6 @@ func (w *worker) claim(items []*item) {
 		w.flush.park(it)
 	}
 	for _, it := range split {
-		it.run.Doubt = it.run.Doubt || it.again
 		w.flush.requeue(it)
 	}
 	w.doubts.add(ask)

@@ -262,6 +262,10 @@ func (w *worker) renew(now time.Time) {
 	}
 }
 
+// heldTold is how long a run must have been here for heartbeats to tell of it
+// although it does not run: most pass sooner.
+const heldTold = 100 * time.Millisecond
+
 // beat tells holders what this node has and does.
 func (w *worker) beat(end bool) {
 	b := beat{End: end, Node: engine.NodeInfo{ID: w.e.id, Name: w.o.Name, Version: w.o.Version, Since: w.e.since, Slots: w.o.Slots}}
@@ -275,10 +279,14 @@ func (w *worker) beat(end bool) {
 		b.Node.Routes = append(b.Node.Routes, engine.Route{Queue: k.queue, Task: k.task})
 	}
 	var runs []liveRun
+	now := time.Now()
 	for _, it := range w.runs {
-		if it.running && !it.settled {
+		switch {
+		case it.running && !it.settled:
 			it.told = true
 			runs = append(runs, it.live())
+		case !it.asking && now.Sub(it.arrived) > heldTold: // it waits to begin, or for its end to be written
+			runs = append(runs, liveRun{ID: it.run.ID, Rev: it.run.Rev, Held: true})
 		}
 	}
 	w.mu.Unlock()
@@ -293,7 +301,7 @@ func (w *worker) beat(end bool) {
 
 // live is the run as heartbeats tell it.
 func (it *item) live() liveRun {
-	return liveRun{ID: it.run.ID, Waiting: it.yielded, Attempt: int(it.run.Attempt) + 1, Started: it.started.UnixMilli(), Progress: it.progress}
+	return liveRun{ID: it.run.ID, Rev: it.run.Rev, Waiting: it.yielded, Attempt: int(it.run.Attempt) + 1, Started: it.started.UnixMilli(), Progress: it.progress}
 }
 
 func (w *worker) tellProgress() {

@@ -30,6 +30,7 @@ const (
 
 	subjectHolder = prefix + ".holder." // requests to a process with an index
 	subjectMark   = prefix + ".mark"    // log sequence on disk, core message
+	subjectSpace  = prefix + ".space"   // why no run is accepted, core message
 	subjectBeat   = prefix + ".beat"    // heartbeats of nodes, core messages
 	subjectWho    = prefix + ".who"     // asks workers what is under way
 )

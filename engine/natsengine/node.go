@@ -30,6 +30,8 @@ type beat struct {
 // liveRun is a run under way on a node.
 type liveRun struct {
 	ID       engine.ID        `json:"id"`
+	Rev      uint32           `json:"rev,omitempty"`
+	Held     bool             `json:"held,omitempty"` // in hand, and not running: before it or after
 	Waiting  bool             `json:"waiting,omitempty"`
 	Attempt  int              `json:"attempt"`
 	Started  int64            `json:"started"` // unix ms
@@ -42,12 +44,14 @@ type nodes struct {
 	mu   sync.Mutex
 	m    map[string]*nodeState
 	runs map[engine.ID]liveRun
+	from time.Time // since when it listens
 }
 
 type nodeState struct {
 	info engine.NodeInfo
 	seen time.Time
 	runs map[engine.ID]bool
+	held map[engine.ID]uint32 // 1 + revision of all it has in hand
 }
 
 func (n *nodes) init() {
@@ -66,7 +70,7 @@ func (n *nodes) take(b *beat) {
 		return
 	}
 	if s == nil {
-		s = &nodeState{runs: map[engine.ID]bool{}}
+		s = &nodeState{runs: map[engine.ID]bool{}, held: map[engine.ID]uint32{}}
 		n.m[b.Node.ID] = s
 	}
 	s.seen = time.Now()
@@ -76,8 +80,13 @@ func (n *nodes) take(b *beat) {
 			delete(n.runs, id)
 		}
 		clear(s.runs)
+		clear(s.held)
 	}
 	for _, r := range b.Runs {
+		s.held[r.ID] = r.Rev + 1
+		if r.Held {
+			continue
+		}
 		r.node = b.Node.Name
 		s.runs[r.ID] = true
 		n.runs[r.ID] = r
@@ -100,6 +109,27 @@ func (n *nodes) reap() {
 			n.forget(id, s)
 		}
 	}
+}
+
+// settled tells whether every live node has been heard since this process
+// listens.
+func (n *nodes) settled() bool {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	return !n.from.IsZero() && time.Since(n.from) > renewEvery+100*time.Millisecond
+}
+
+// heldBy is 1 + the highest revision of a run that a node other than the one
+// that asks has in hand, 0 for none.
+func (n *nodes) heldBy(id engine.ID, asks string) (rev uint32) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	for name, s := range n.m {
+		if name != asks {
+			rev = max(rev, s.held[id])
+		}
+	}
+	return rev
 }
 
 func (n *nodes) alive(id string) bool {
@@ -185,6 +215,9 @@ func (h *holder) coordinate() {
 		return
 	}
 	defer sub.Unsubscribe() //nolint:errcheck // the connection closes with it
+	h.nodes.mu.Lock()
+	h.nodes.from = time.Now()
+	h.nodes.mu.Unlock()
 	t, err := e.tail(subjectHome+"*", 1, func(m *nats.Msg, seq uint64, _ int64) {
 		if id, err := engine.ParseID(m.Subject[len(subjectHome):]); err == nil {
 			h.homes.mu.Lock()

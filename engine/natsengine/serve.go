@@ -37,6 +37,7 @@ type request struct {
 	IDs   []engine.ID       `json:"ids,omitempty"`
 	Query engine.Query      `json:"query,omitzero"`
 	Queue string            `json:"queue,omitempty"`
+	Node  string            `json:"node,omitempty"` // that asks
 	Mark  uint64            `json:"mark,omitempty"`
 }
 
@@ -147,7 +148,7 @@ func (h *holder) serve(ctx context.Context, op string, q *request) (*answer, err
 	case opRetry:
 		a.IDs, err = h.retry(ctx, q.IDs)
 	case opAsk:
-		a.Known, err = h.ask(ctx, q.Queue, q.IDs)
+		a.Known, err = h.ask(ctx, q.Node, q.Queue, q.IDs)
 	case opRecord:
 		a.Record, err = h.record(ctx, q.IDs)
 	case opCommit:

@@ -87,6 +87,7 @@ type item struct {
 	started  time.Time
 	cancel   context.CancelCauseFunc
 	running  bool
+	asking   bool // whether it may start; another node may have it in hand
 	yielded  bool
 	waits    time.Time // since when it has no slot
 	homed    bool
@@ -137,7 +138,9 @@ func (e *Engine) Work(o engine.WorkOptions) (engine.Worker, error) {
 
 func (w *worker) start() error {
 	var err error
-	if w.nc, err = w.e.cfg.Dial(nats.DisconnectErrHandler(func(*nats.Conn, error) { w.disconnected() })); err != nil {
+	if w.nc, err = w.e.cfg.Dial(
+		nats.DisconnectErrHandler(func(*nats.Conn, error) { w.disconnected() }), nats.ReconnectHandler(func(*nats.Conn) { w.reconnected() }),
+	); err != nil {
 		return err
 	}
 	if w.pub, err = newPublisher(w.nc, w.e.cfg.Hook); err != nil {
@@ -513,6 +516,9 @@ func (w *worker) ended(id engine.ID, s engine.State) {
 	cancel(engine.ErrLost)
 }
 
+// reconnects counts the times that the connection which delivers was made again.
+func (w *worker) reconnects() uint64 { return w.nc.Stats().Reconnects }
+
 func (w *worker) disconnected() {
 	w.pub.disconnected()
 	w.mu.Lock()
@@ -538,6 +544,7 @@ func (w *worker) reconnected() {
 		}
 		w.pump()
 	}()
+	w.beat(false) // an owner that has started anew knows of nobody
 }
 
 // queue is a ring of runs.
