@@ -16,6 +16,14 @@ import (
 // Main runs the program with commands made for tests.
 func Main() { os.Exit(start([]direct{steps(), words(), factorials()})) }
 
+// What tests look at from outside.
+var (
+	ExitCode    = exitCode
+	ServerURL   = serverURL
+	SamePlace   = samePlace
+	CommandLine = commandLine
+)
+
 type stepsIn struct {
 	N    int           `json:"n"`
 	Each time.Duration `json:"each"`

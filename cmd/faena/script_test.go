@@ -34,7 +34,7 @@ func TestScripts(t *testing.T) {
 			return nil
 		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
-			"exits": exits, "until": until, "lines": lines, "left": left, "perm": perm, "env-from": envFrom,
+			"exits": exits, "until": until, "lines": lines, "left": left, "perm": perm, "env-from": envFrom, "forget": forget,
 		},
 	})
 }
@@ -123,4 +123,21 @@ func repeat(ts *testscript.TestScript, what string, done func() bool) {
 // env-from VAR FILE sets a variable to what a file says.
 func envFrom(ts *testscript.TestScript, _ bool, args []string) {
 	ts.Setenv(args[0], strings.TrimSpace(ts.ReadFile(args[1])))
+}
+
+// forget ID takes the runs out of a job's file, as if its process had died
+// between submitting them and noting that.
+func forget(ts *testscript.TestScript, _ bool, args []string) {
+	path := filepath.Join(ts.Getenv("XDG_STATE_HOME"), "faena", "work", args[0], "job.json")
+	b, err := os.ReadFile(path)
+	ts.Check(err)
+	var job map[string]any
+	ts.Check(json.Unmarshal(b, &job))
+	if job["runs"] == nil {
+		ts.Fatalf("%s names no runs", path)
+	}
+	delete(job, "runs")
+	b, err = json.Marshal(job)
+	ts.Check(err)
+	ts.Check(os.WriteFile(path, b, 0o600))
 }
