@@ -34,7 +34,7 @@ func TestScripts(t *testing.T) {
 			return nil
 		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
-			"exits": exits, "until": until, "lines": lines, "left": left, "perm": perm, "env-from": envFrom, "forget": forget,
+			"exits": exits, "until": until, "lines": lines, "left": left, "perm": perm, "env-from": envFrom, "more": more, "forget": forget,
 		},
 	})
 }
@@ -140,4 +140,15 @@ func forget(ts *testscript.TestScript, _ bool, args []string) {
 	b, err = json.Marshal(job)
 	ts.Check(err)
 	ts.Check(os.WriteFile(path, b, 0o600))
+}
+
+// more FILE waits until a file has grown by a line.
+func more(ts *testscript.TestScript, _ bool, args []string) {
+	b, err := os.ReadFile(ts.MkAbs(args[0]))
+	ts.Check(err)
+	repeat(ts, "more in "+args[0], func() bool {
+		now, err := os.ReadFile(ts.MkAbs(args[0]))
+		ts.Check(err)
+		return len(now) > len(b)
+	})
 }
