@@ -134,11 +134,16 @@ type session struct {
 	*faena.Node
 	engine io.Closer
 	where  string
+	web    *web // nil but for a server
 }
 
-// Close ends the node, then the engine.
+// Close ends the web server, then the node, then the engine.
 func (s *session) Close() error {
-	return errors.Join(s.Node.Close(), s.engine.Close())
+	var err error
+	if s.web != nil {
+		err = s.web.stop()
+	}
+	return errors.Join(err, s.Node.Close(), s.engine.Close())
 }
 
 // connect opens a node on the server that r names.
@@ -164,7 +169,7 @@ func (a *app) connect(ctx context.Context, r *remote, opts faena.Options) (*sess
 	if err != nil {
 		return nil, errors.Join(err, eng.Close())
 	}
-	return &session{node, eng, at.URL}, nil
+	return &session{Node: node, engine: eng, where: at.URL}, nil
 }
 
 // quiet logs nothing but what went wrong.

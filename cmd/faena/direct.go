@@ -168,7 +168,7 @@ func (a *app) open(ctx context.Context, d *direct, dir *workdir.Dir) (*session, 
 	if err != nil {
 		return nil, errors.Join(err, eng.Close())
 	}
-	s := &session{node, eng, dir.ID}
+	s := &session{Node: node, engine: eng, where: dir.ID}
 	if err := node.Handle(d.handlers()...); err != nil {
 		return nil, errors.Join(err, s.Close())
 	}

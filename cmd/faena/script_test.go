@@ -4,6 +4,8 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"net"
+	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -34,7 +36,8 @@ func TestScripts(t *testing.T) {
 			return nil
 		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
-			"exits": exits, "until": until, "lines": lines, "left": left, "perm": perm, "env-from": envFrom, "more": more, "forget": forget,
+			"exits": exits, "until": until, "lines": lines, "left": left, "perm": perm, "env-from": envFrom,
+			"more": more, "forget": forget, "port": port, "fetch": fetch,
 		},
 	})
 }
@@ -151,4 +154,28 @@ func more(ts *testscript.TestScript, _ bool, args []string) {
 		ts.Check(err)
 		return len(now) > len(b)
 	})
+}
+
+// port VAR sets a variable to a port that is free.
+func port(ts *testscript.TestScript, _ bool, args []string) {
+	l, err := new(net.ListenConfig).Listen(context.Background(), "tcp", "127.0.0.1:0")
+	ts.Check(err)
+	_, p, err := net.SplitHostPort(l.Addr().String())
+	ts.Check(err)
+	ts.Check(l.Close())
+	ts.Setenv(args[0], p)
+}
+
+// fetch STATUS URL gets an address that has to answer with that status.
+func fetch(ts *testscript.TestScript, _ bool, args []string) {
+	want, err := strconv.Atoi(args[0])
+	ts.Check(err)
+	req, err := http.NewRequestWithContext(context.Background(), http.MethodGet, args[1], nil)
+	ts.Check(err)
+	res, err := http.DefaultClient.Do(req)
+	ts.Check(err)
+	ts.Check(res.Body.Close())
+	if res.StatusCode != want {
+		ts.Fatalf("GET %s = %s, want %d", args[1], res.Status, want)
+	}
 }

@@ -62,17 +62,18 @@ func (p *pool) options(a *app) (faena.Options, error) {
 // serving is what faena serve is told.
 type serving struct {
 	*pool
-	nats, data, durability string
-	insecure, force        bool
+	http, nats, data, durability string
+	hosts                        []string
+	insecure, force              bool
 }
 
 func (a *app) serve() *cobra.Command {
 	cmd := &cobra.Command{
 		Use: "serve", GroupID: groupServe, Args: cobra.NoArgs,
-		Short: "Run a server: storage, NATS and a worker for the built-in tasks",
+		Short: "Run a server: storage, HTTP, NATS and a worker for the built-in tasks",
 		Long: `Run a server in the foreground, until Ctrl-C or SIGTERM: it keeps runs in its
-data directory, executes those of the built-in tasks, and lets other processes
-submit and execute more by NATS.
+data directory, executes those of the built-in tasks, shows them on web pages and
+by an HTTP API, and lets other processes submit and execute more by NATS.
 
 Others need the secret that it writes, for this user alone, to DIR/secret;
 commands on this machine find it by themselves. At shutdown it takes no more
@@ -84,12 +85,14 @@ does not is executed after the next start. A second Ctrl-C ends it at once.`,
 	}
 	s := &serving{pool: poolFlags(cmd.Flags())}
 	f := cmd.Flags()
+	f.StringVar(&s.http, "listen", "127.0.0.1:8420", "`ADDR` for HTTP; port 0 chooses one")
+	f.StringSliceVar(&s.hosts, "allowed-hosts", nil, "further `NAMES` that HTTP requests may call this server by")
 	f.StringVar(&s.nats, "nats-listen", "127.0.0.1:4222", "`ADDR` for NATS; port 0 chooses one")
 	f.StringVar(&s.data, "data", "", "data `DIR` (default faena/serve in the user's state directory)")
 	f.StringVar(&s.durability, "durability", embedded.Strict, "`strict|fast`: acknowledged survives a power cut, or a crash of faena only")
 	f.BoolVar(&s.force, "force", false, "accept strict on a file system that may not keep it")
 	f.BoolVar(&s.insecure, "insecure", false, "accept an address that is not this machine's own, without encryption")
-	env(f, "nats-listen", "data", "durability", "force", "insecure")
+	env(f, "listen", "allowed-hosts", "nats-listen", "data", "durability", "force", "insecure")
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error { return a.serving(cmd.Context(), s) }
 	return cmd
 }
@@ -104,33 +107,54 @@ func (a *app) serving(ctx context.Context, s *serving) error {
 	}
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
+	l, err := listenHTTP(ctx, s.http)
+	if err != nil {
+		return err
+	}
+	on, err := a.openServer(ctx, s, opts, cancel)
+	if err != nil {
+		return errors.Join(err, l.Close())
+	}
+	on.web, err = startHTTP(on.Node, l, s, opts.Logger, cancel)
+	if err != nil {
+		return errors.Join(err, on.Close())
+	}
+	status, err := on.Status(ctx)
+	if err != nil {
+		return errors.Join(err, on.Close())
+	}
+	opts.Logger.InfoContext(ctx, "ready", "http", on.web.addr, "nats", on.where, "data", s.data,
+		"durability", status.Durability, "verified", status.Verified, "version", opts.Version)
+	return a.until(ctx, on, opts)
+}
+
+// openServer opens the engine, and a node that executes the built-in tasks.
+func (a *app) openServer(ctx context.Context, s *serving, opts faena.Options, fatal func(error)) (*session, error) {
 	eng, err := embedded.Open(ctx, embedded.Options{
 		Dir: s.data, Durability: s.durability, Force: s.force, Listen: s.nats, Name: s.name,
-		Version: opts.Version, Logger: opts.Logger, Fatal: cancel,
+		Version: opts.Version, Logger: opts.Logger, Fatal: fatal,
 	})
 	if err != nil {
-		return s.explain(err)
+		return nil, s.explain(err)
 	}
 	node, err := faena.Open(ctx, eng, opts)
 	if err != nil {
-		return errors.Join(err, eng.Close())
+		return nil, errors.Join(err, eng.Close())
 	}
-	on := &session{node, eng, eng.URL()}
+	on := &session{Node: node, engine: eng, where: eng.URL()}
 	if err := node.Handle(a.handlers()...); err != nil {
-		return errors.Join(err, on.Close())
+		return nil, errors.Join(err, on.Close())
 	}
-	status, err := node.Status(ctx)
-	if err != nil {
-		return errors.Join(err, on.Close())
-	}
-	opts.Logger.InfoContext(ctx, "ready", "nats", on.where, "data", s.data, "durability", status.Durability, "verified", status.Verified, "version", opts.Version)
-	return a.until(ctx, on, opts)
+	return on, nil
 }
 
 // check finds what is wrong before anything is opened.
 func (s *serving) check() (err error) {
 	if s.durability != embedded.Strict && s.durability != embedded.Fast {
 		return usage("--durability %q: want strict or fast", s.durability)
+	}
+	if err := listenable("listen", s.http, s.insecure); err != nil {
+		return err
 	}
 	if err := listenable("nats-listen", s.nats, s.insecure); err != nil {
 		return err
