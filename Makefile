@@ -32,11 +32,11 @@ test-race: ## The tests under the race detector
 
 .PHONY: test-e2e
 test-e2e: build ## Real processes, real time, kill -9
-	go test -p=1 -timeout=7m -tags=e2e ./internal/e2e/...
+	go test -v -count=1 -p=1 -timeout=7m -tags=e2e ./internal/e2e/...
 
 .PHONY: test-powercut
 test-powercut: build ## Power cuts on a file system of its own (root)
-	go test -p=1 -timeout=9m -tags=powercut ./internal/e2e/...
+	go test -v -count=1 -p=1 -timeout=9m -tags=powercut ./internal/e2e/...
 
 .PHONY: cover
 cover: ## Coverage of the root and the engine; fails under 85 %

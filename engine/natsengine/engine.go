@@ -62,6 +62,7 @@ type Engine struct {
 	holder  *holder // nil without an index
 	worker  atomic.Pointer[worker]
 	objects objects
+	link    link
 
 	beganMu  sync.Mutex
 	beganTo  map[string]uint64 // by stream and consumer
@@ -155,6 +156,7 @@ func (e *Engine) disconnected(_ *nats.Conn, err error) {
 		return
 	}
 	e.log.Warn("disconnected from NATS", "error", err)
+	e.link.lost()
 	if e.pub != nil {
 		e.pub.disconnected()
 	}

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+	"sync"
 
 	"github.com/nats-io/nats.go"
 
@@ -185,8 +186,8 @@ func (e *Engine) call(ctx context.Context, op string, q *request) (*answer, erro
 	return e.ask(ctx, op, q)
 }
 
-// ask asks another process. Without a deadline of the caller's it gives up after
-// requestTimeout.
+// ask asks another process. It gives up after requestTimeout, and when the
+// connection is lost: then no answer will come.
 func (e *Engine) ask(ctx context.Context, op string, q *request) (*answer, error) {
 	b, err := json.Marshal(q)
 	if err != nil {
@@ -194,6 +195,7 @@ func (e *Engine) ask(ctx context.Context, op string, q *request) (*answer, error
 	}
 	ctx, cancel := context.WithTimeout(ctx, requestTimeout)
 	defer cancel()
+	defer context.AfterFunc(e.link.now(), cancel)()
 	m, err := e.nc.RequestWithContext(ctx, subjectHolder+op, b)
 	if err != nil {
 		if errors.Is(err, nats.ErrNoResponders) {
@@ -219,5 +221,30 @@ func (e *Engine) tellHolder(op string, queue []byte) {
 	}
 	if err != nil {
 		e.log.Warn("tell the index holder", "op", op, "error", err)
+	}
+}
+
+// link is a context that ends when the connection is lost.
+type link struct {
+	mu     sync.Mutex
+	ctx    context.Context //nolint:containedctx // the connection's
+	cancel context.CancelFunc
+}
+
+func (l *link) now() context.Context {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.ctx == nil {
+		l.ctx, l.cancel = context.WithCancel(context.Background())
+	}
+	return l.ctx
+}
+
+func (l *link) lost() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.ctx != nil {
+		l.cancel()
+		l.ctx = nil
 	}
 }

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"strconv"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/nats-io/nats.go"
@@ -15,44 +16,105 @@ import (
 )
 
 // tail reads a subject of a stream in order from a sequence on, for ever. The
-// client library notices gaps and resumes after a lost connection.
+// client library notices gaps; it would notice a server that has started anew
+// only when heartbeats are missing for long, so a connection that was made again
+// is subscribed on again.
 type tail struct {
-	nc  *nats.Conn
-	sub *nats.Subscription
+	e       *Engine
+	nc      *nats.Conn
+	js      nats.JetStreamContext
+	subject string
+	take    func(m *nats.Msg, seq uint64, nanos int64)
+
+	order sync.Mutex // of calls of take
+	last  uint64     // sequence taken last
+
+	mu      sync.Mutex // of what follows
+	sub     *nats.Subscription
+	stopped bool
 }
 
 // tail starts one; take is called with one message after the other.
 func (e *Engine) tail(subject string, from uint64, take func(m *nats.Msg, seq uint64, nanos int64)) (*tail, error) {
-	nc, err := e.cfg.Dial()
+	t := &tail{e: e, subject: subject, take: take, last: max(from, 1) - 1}
+	nc, err := e.cfg.Dial(nats.ReconnectHandler(func(*nats.Conn) { go t.again() }))
 	if err != nil {
 		return nil, err
 	}
-	js, err := nc.JetStream(nats.MaxWait(requestTimeout))
-	if err != nil {
+	t.nc = nc
+	if t.js, err = nc.JetStream(nats.MaxWait(requestTimeout)); err != nil {
 		nc.Close()
 		return nil, fmt.Errorf("open JetStream: %w", err)
 	}
-	sub, err := js.Subscribe(subject, func(m *nats.Msg) {
-		if e.closed.Load() || e.dead.Load() {
+	if err := t.subscribe(); err != nil {
+		nc.Close()
+		return nil, err
+	}
+	return t, nil
+}
+
+// subscribe replaces the subscription by one that begins after what was taken.
+func (t *tail) subscribe() error {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.stopped {
+		return nil
+	}
+	if t.sub != nil {
+		_ = t.sub.Unsubscribe() // what it still delivers has been taken or comes again
+	}
+	t.order.Lock()
+	from := t.last + 1
+	t.order.Unlock()
+	sub, err := t.js.Subscribe(t.subject, t.handle, nats.OrderedConsumer(), nats.StartSequence(from))
+	if err != nil {
+		return fmt.Errorf("follow %s: %w", t.subject, unavailable(err))
+	}
+	t.sub = sub
+	if err := sub.SetPendingLimits(-1, -1); err != nil {
+		return fmt.Errorf("follow %s: %w", t.subject, err)
+	}
+	return nil
+}
+
+// again subscribes until it works.
+func (t *tail) again() {
+	for {
+		err := t.subscribe()
+		if err == nil || t.e.closed.Load() || t.e.dead.Load() {
 			return
 		}
-		if r, ok := parseReply(m.Reply); ok {
-			take(m, r.seq, r.nanos)
+		t.e.log.Warn("subscribe again", "error", err)
+		if sleep(t.e.ctx, retryPause) != nil {
+			return
 		}
-	}, nats.OrderedConsumer(), nats.StartSequence(max(from, 1)))
-	if err != nil {
-		nc.Close()
-		return nil, fmt.Errorf("follow %s: %w", subject, unavailable(err))
 	}
-	if err := sub.SetPendingLimits(-1, -1); err != nil {
-		nc.Close()
-		return nil, fmt.Errorf("follow %s: %w", subject, err)
+}
+
+func (t *tail) handle(m *nats.Msg) {
+	if t.e.closed.Load() || t.e.dead.Load() {
+		return
 	}
-	return &tail{nc, sub}, nil
+	r, ok := parseReply(m.Reply)
+	if !ok {
+		return
+	}
+	t.order.Lock()
+	defer t.order.Unlock()
+	if r.seq <= t.last { // the subscription before this one had it
+		return
+	}
+	t.take(m, r.seq, r.nanos)
+	t.last = r.seq
 }
 
 func (t *tail) stop() {
-	_ = t.sub.Unsubscribe() // the connection closes with it
+	t.mu.Lock()
+	t.stopped = true
+	if t.sub != nil {
+		_ = t.sub.Unsubscribe() // the connection closes with it
+	}
+	t.mu.Unlock()
 	t.nc.Close()
 }
 

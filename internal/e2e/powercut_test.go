@@ -165,7 +165,7 @@ func (c *cluster) piped(r role) (*process, <-chan struct{}) {
 	return p, copied
 }
 
-// cuts cuts the power n times under load and returns when, and what the ledgers
+// cuts takes the power away n times under load and returns when, and what the ledgers
 // and the record hold in the end.
 func cuts(t *testing.T, durability string, n int) (at []int64, es []ledger.Entry, first, again []ledger.Final) {
 	t.Helper()
@@ -210,8 +210,8 @@ func TestPowerCut(t *testing.T) {
 	report(t, ledger.Check(es, first, again, ledger.Rules{CancelLag: time.Second, Lag: 500 * time.Millisecond, Deaths: engine.MaxDeaths}))
 }
 
-// lastSecond is what fast mode may lose, with what a sync that has begun takes.
-const lastSecond = time.Second
+// mayLose is how much fast mode may lose.
+const mayLose = time.Second
 
 // TestPowerCutFast is the same in fast mode: only the last second may be
 // missing, and nothing older is lost or neither queued nor finished. Judged by
@@ -221,7 +221,7 @@ func TestPowerCutFast(t *testing.T) {
 	n := number(t, "FAENA_E2E_CUTS", 20)
 	at, es, first, again := cuts(t, embedded.Fast, n)
 	t.Logf("%d power cuts", len(at))
-	rules := ledger.Rules{CancelLag: time.Second, Lag: 500 * time.Millisecond, Deaths: engine.MaxDeaths, Cuts: at, Window: lastSecond}
+	rules := ledger.Rules{CancelLag: time.Second, Lag: 500 * time.Millisecond, Deaths: engine.MaxDeaths, Cuts: at, Window: mayLose}
 	report(t, ledger.Check(es, first, again, rules))
 	rules.Cuts = nil
 	control := ledger.Check(es, first, again, rules)

@@ -132,9 +132,9 @@ func (c *cluster) startWith(r role, who string, f *os.File) *process {
 	if err != nil {
 		c.t.Fatal(err)
 	}
-	defer log.Close()                                                  //nolint:errcheck // the process has its own
-	cmd := exec.CommandContext(context.Background(), os.Args[0])       //nolint:usetesting // it ends by the test's cleanup
-	cmd.Env = append(os.Environ(), roleEnv+"="+string(env), "GORACE=") //nolint:gocritic // a new list
+	defer log.Close() //nolint:errcheck // the process has its own
+	cmd := exec.CommandContext(context.Background(), os.Args[0])
+	cmd.Env = append(os.Environ(), roleEnv+"="+string(env))
 	cmd.ExtraFiles = []*os.File{f}
 	cmd.Stderr = log
 	p := &process{role: r, cmd: cmd, ready: make(chan struct{}), done: make(chan struct{}), ended: make(chan struct{})}
@@ -271,12 +271,11 @@ func (c *cluster) until(d time.Duration, what string, f func() bool) {
 // drained waits until every run has ended.
 func (c *cluster) drained(node *faena.Node, d time.Duration) {
 	c.t.Helper()
-	open := ""
 	ctx, cancel := context.WithTimeout(c.t.Context(), d)
 	defer cancel()
 	for {
 		counts, err := node.Counts(ctx)
-		open = fmt.Sprint(err)
+		open := fmt.Sprint(err)
 		if err == nil {
 			open = ""
 			for _, n := range counts {

@@ -100,13 +100,14 @@ func (a *actor) run(ctx context.Context) error {
 	if a.node, err = faena.Open(ctx, eng, faena.Options{Name: a.r.Name, Slots: a.r.Slots, Grace: time.Second, Logger: a.log}); err != nil {
 		return fmt.Errorf("open the node: %w", err)
 	}
-	defer a.node.Close() //nolint:errcheck // the process ends
+	defer a.node.Close() //nolint:errcheck,contextcheck // the process ends
 	if a.r.Work {
-		if err := a.retry(ctx, "handle", func() error { return a.node.Handle(jobTask.With(a.job), slowTask.With(a.job), parentTask.With(a.parent)) }); err != nil {
+		hs := []faena.Handler{jobTask.With(a.job), slowTask.With(a.job), parentTask.With(a.parent)}
+		if err := a.retry(ctx, "handle", func() error { return a.node.Handle(hs...) }); err != nil { //nolint:contextcheck // its own
 			return err
 		}
 	}
-	fmt.Println("ready")
+	a.say("ready")
 	var wg sync.WaitGroup
 	if len(a.r.Attach) > 0 {
 		wg.Go(func() { a.attach(ctx, a.r.Attach) })
@@ -120,10 +121,17 @@ func (a *actor) run(ctx context.Context) error {
 	}
 	wg.Wait()
 	if a.r.Client != nil || len(a.r.Attach) > 0 {
-		fmt.Println("done")
+		a.say("done")
 	}
 	<-ctx.Done()
 	return nil
+}
+
+// say tells the test what it waits for.
+func (a *actor) say(word string) {
+	if _, err := os.Stdout.WriteString(word + "\n"); err != nil {
+		os.Exit(4)
+	}
 }
 
 // open opens the engine: one that owns the data directory, or one that finds the
@@ -133,7 +141,7 @@ func (a *actor) open(ctx context.Context) (engine.Engine, error) {
 		eng, err := embedded.Open(ctx, embedded.Options{
 			Dir: a.r.Dir, Durability: a.r.Durability, Listen: "127.0.0.1:" + strconv.Itoa(a.r.Port), Name: a.r.Name, Logger: a.log, Boot: a.r.Boot,
 			Fatal: func(err error) {
-				a.log.Error("fatal", "error", err)
+				a.log.ErrorContext(ctx, "fatal", "error", err)
 				os.Exit(3)
 			},
 		})
@@ -161,7 +169,7 @@ func (a *actor) retry(ctx context.Context, what string, fn func() error) error {
 		if err == nil {
 			return nil
 		}
-		a.log.Warn("trying again", "what", what, "error", err)
+		a.log.WarnContext(ctx, "trying again", "what", what, "error", err)
 		if !pause(ctx, 50*time.Millisecond) {
 			return fmt.Errorf("%s: %w", what, err)
 		}
@@ -326,7 +334,7 @@ func (a *actor) submit(ctx context.Context, l *load) []*faena.Future[string] {
 	}
 	if err != nil {
 		if ctx.Err() == nil {
-			a.log.Warn("submit", "error", err)
+			a.log.WarnContext(ctx, "submit", "error", err)
 			a.write(ledger.Entry{Kind: ledger.Refused, Value: string(faena.CodeOf(err)), Batch: e.Batch})
 			pause(ctx, 20*time.Millisecond)
 		}
@@ -353,7 +361,7 @@ func (a *actor) cancel(ctx context.Context, id faena.ID) {
 			a.write(ledger.Entry{Kind: ledger.Cancelled, IDs: []string{id.String()}, State: states[0].String()})
 			return
 		}
-		a.log.Warn("cancel", "error", err)
+		a.log.WarnContext(ctx, "cancel", "error", err)
 		pause(ctx, 100*time.Millisecond)
 	}
 }
@@ -371,7 +379,7 @@ func (a *actor) await(ctx context.Context, f *faena.Future[string]) {
 		case faena.CodeCancelled:
 			e.State = "cancelled"
 		case faena.CodeClosed, faena.CodeUnavailable, faena.CodeInternal:
-			a.log.Error("read a result", "run", f.ID(), "error", err)
+			a.log.ErrorContext(ctx, "read a result", "run", f.ID(), "error", err)
 			return
 		default:
 		}
@@ -387,7 +395,7 @@ func (a *actor) attach(ctx context.Context, ids []string) {
 	for _, s := range ids {
 		id, err := faena.ParseID(s)
 		if err != nil {
-			a.log.Error("attach", "error", err)
+			a.log.ErrorContext(ctx, "attach", "error", err)
 			continue
 		}
 		select {
@@ -401,7 +409,7 @@ func (a *actor) attach(ctx context.Context, ids []string) {
 			if a.retry(ctx, "attach to "+s, func() (err error) {
 				f, err = faena.Attach[string](ctx, a.node, id)
 				if faena.CodeOf(err) == faena.CodeNotFound {
-					a.log.Error("an acknowledged run is not found", "run", s)
+					a.log.ErrorContext(ctx, "an acknowledged run is not found", "run", s)
 				}
 				return err
 			}) == nil {

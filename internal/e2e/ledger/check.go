@@ -33,19 +33,19 @@ type Rules struct {
 
 // Report is what Check found. Nothing is wrong if Bad is empty.
 type Report struct {
-	Acked, Batches    int            // runs and batches that were acknowledged
-	Runs              int            // runs in the record, acknowledged or not
-	Shown, Cancels    int            // ends shown, cancels answered
-	Refused           int            // submissions that were not acknowledged
-	Starts            int            // of handlers
-	Beyond            int            // starts beyond one that the run's plan does not ask for
-	Excused           int            // what a power cut may take, and took
-	Late              int            // starts within the lag after an end
-	Ends              map[string]int // runs by terminal state
-	Lost              int            // runs given up because workers died
-	Bad               []string
-	LateMost          time.Duration // longest lag of a start after an end
-	CancelMost        time.Duration // the same after a cancel
+	Acked, Batches int            // runs and batches that were acknowledged
+	Runs           int            // runs in the record, acknowledged or not
+	Shown, Cancels int            // ends shown, cancels answered
+	Refused        int            // submissions that were not acknowledged
+	Starts         int            // of handlers
+	Beyond         int            // starts beyond one that the run's plan does not ask for
+	Excused        int            // what a power cut may take, and took
+	Late           int            // starts within the lag after an end
+	Ends           map[string]int // runs by terminal state
+	Lost           int            // runs given up because workers died
+	Bad            []string
+	LateMost       time.Duration // longest lag of a start after an end
+	CancelMost     time.Duration // the same after a cancel
 
 	runs     map[string]*run
 	r        Rules

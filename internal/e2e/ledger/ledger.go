@@ -36,9 +36,9 @@ type Entry struct {
 	IDs     []string `json:"ids,omitempty"` // of runs; a batch has many
 	Plan    string   `json:"plan,omitempty"`
 	Attempt int      `json:"attempt,omitempty"`
-	State   string   `json:"state,omitempty"`   // terminal state, or how a handler ends
-	Value   string   `json:"value,omitempty"`   // result, or the code of a failure
-	Batch   string   `json:"batch,omitempty"`   // of runs submitted together
+	State   string   `json:"state,omitempty"`    // terminal state, or how a handler ends
+	Value   string   `json:"value,omitempty"`    // result, or the code of a failure
+	Batch   string   `json:"batch,omitempty"`    // of runs submitted together
 	NotTill int64    `json:"not_till,omitempty"` // before which they must not start
 }
 
