@@ -250,6 +250,18 @@ func (e *Engine) commit(ctx context.Context) error {
 	return nil
 }
 
+// commitLog is commit for what is stored up to a sequence of the log, which a
+// sync under way may cover; 0 is for none.
+func (e *Engine) commitLog(ctx context.Context, seq uint64) error {
+	if seq == 0 || e.cfg.Commit == nil || e.cfg.Hook != nil {
+		return e.commit(ctx)
+	}
+	if err := e.cfg.Commit.WaitMark(ctx, seq); err != nil {
+		return fmt.Errorf("commit: %w", err)
+	}
+	return nil
+}
+
 // hooked makes a write with the test's hook around it.
 func (e *Engine) hooked(w engine.Write, write func() error) error {
 	h := e.cfg.Hook

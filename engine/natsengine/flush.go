@@ -199,7 +199,7 @@ func (f *flusher) try(jobs []job) error {
 		return err
 	}
 	w.e.wrote.note(posLog, g.high)
-	return w.e.commit(ctx)
+	return w.e.commitLog(ctx, g.high)
 }
 
 // before publishes what has to be there before the terminal record or instead
