@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"math"
 	"strconv"
 	"time"
 
@@ -40,6 +41,7 @@ type intake struct {
 
 	// Guarded by w.mu.
 	open    int       // messages asked for and not delivered yet
+	per     float64   // runs in a message, newer ones weigh more
 	asked   time.Time // last pull
 	marked  uint64    // reconnections of the worker when the bounds were set
 	doubtTo uint64    // messages up to here may have been under way before
@@ -122,6 +124,9 @@ func (w *worker) pump() {
 			}
 			if share < 1 && room > 0 {
 				share = 1
+			}
+			if in.per > 1 { // messages are asked for, runs are meant
+				share = int(math.Ceil(float64(share) / in.per))
 			}
 			if share = min(share, pullMost); share > 0 && in.open*2 <= share-1 {
 				pulls = append(pulls, pull{in, share - in.open})
@@ -246,6 +251,9 @@ func (in *intake) decode(u *unit, data []byte, doubt, again bool) {
 		w.mu.Unlock()
 		return
 	}
+	w.mu.Lock()
+	in.per += (float64(len(items)) - in.per) / 8
+	w.mu.Unlock()
 	u.left = len(items)
 	if len(items) == 0 {
 		w.ackUnit(u)
@@ -273,7 +281,7 @@ func (w *worker) claim(items []*item) {
 		switch {
 		case p == nil:
 			park = append(park, it)
-		case chunk && (it.again || p.slow(len(items))):
+		case chunk && (it.again || p.slow(len(items), w.o.Slots)):
 			split = append(split, it)
 		case it.doubt:
 			ask = append(ask, it)
@@ -301,6 +309,9 @@ func (w *worker) claim(items []*item) {
 // hold ahead.
 func (p *pace) short(n int) bool { return p.known && p.avg*float64(n) <= ahead.Seconds() }
 
-// slow tells whether a chunk of n runs is to be taken apart: well above what a
-// chunk is made for, because taking apart costs a write per run.
-func (p *pace) slow(n int) bool { return !p.known || p.avg*float64(n) > 5*ahead.Seconds() }
+// slow tells whether n runs keep a worker's slots busy for much longer than it
+// may hold ahead: then others should have a chance at them. It is well above what
+// a chunk is made for, because handing back costs a write per run.
+func (p *pace) slow(n, slots int) bool {
+	return !p.known || p.avg*float64(n)/float64(slots) > 5*ahead.Seconds()
+}

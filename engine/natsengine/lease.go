@@ -437,6 +437,9 @@ func (w *worker) surplus(now time.Time) {
 	w.mu.Lock()
 	for w.ready.n > w.prefetchLocked() && w.busy >= w.o.Slots {
 		it := w.ready.buf[w.ready.head]
+		if p := w.tasks[taskKey{it.run.Queue, it.run.Task}]; p != nil && !p.slow(w.ready.n, w.o.Slots) {
+			break // it only waits for a stall to end
+		}
 		if now.Sub(it.arrived) < held<<min(it.run.Rev, 6) { // longer each time: it may have nowhere to go
 			break
 		}
