@@ -127,6 +127,9 @@ func (e *Engine) open(ctx context.Context) error {
 	if err := e.setMinFree(); err != nil {
 		return err
 	}
+	if err := e.dir.dropDeliveries(); err != nil {
+		return err
+	}
 	if err := e.startServer(); err != nil {
 		return err
 	}
