@@ -96,6 +96,26 @@ func (d *directory) check() error {
 // clean stands in the boot file while nobody has the directory open.
 const clean = "clean"
 
+// dropDeliveries deletes, when power may have been lost, what the server noted of
+// deliveries: it may be empty or from another moment, and a server that cannot
+// read it does without the consumer. All that stands in the queues is delivered
+// again, and asked about.
+func (d *directory) dropDeliveries() error {
+	if !d.unsure {
+		return nil
+	}
+	names, err := filepath.Glob(d.path("store/jetstream/*/streams/*/obs/*/o.dat"))
+	if err != nil {
+		return fmt.Errorf("look for notes of deliveries: %w", err)
+	}
+	for _, name := range names {
+		if err := os.Remove(name); err != nil {
+			return fmt.Errorf("drop notes of deliveries: %w", err)
+		}
+	}
+	return nil
+}
+
 // secret is the token of connections, made once.
 func (d *directory) secret() (string, error) {
 	b, err := os.ReadFile(d.path(secretFile))

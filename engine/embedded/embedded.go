@@ -127,6 +127,9 @@ func (e *Engine) open(ctx context.Context) error {
 	if err := e.setMinFree(); err != nil {
 		return err
 	}
+	if err := e.dir.dropDeliveries(); err != nil {
+		return err
+	}
 	if err := e.startServer(); err != nil {
 		return err
 	}
@@ -224,6 +227,9 @@ func (p inProcess) InProcessConn() (net.Conn, error) {
 	return s.InProcessConn()
 }
 
+// syncEvery leaves a sync the other half of the second that fast mode may lose.
+const syncEvery = time.Second / 2
+
 // maxStore is no limit: free space is watched instead.
 const maxStore = 1 << 50
 
@@ -233,7 +239,7 @@ func (e *Engine) startServer() error {
 		JetStreamMaxMemory: 64 << 20, JetStreamMaxStore: maxStore, MaxPayload: 4 << 20, MaxPending: 256 << 20, Authorization: e.secret,
 	}
 	if e.o.Durability == Fast {
-		o.SyncInterval = time.Second
+		o.SyncInterval = syncEvery
 	}
 	if e.o.Listen != "" {
 		host, port, err := net.SplitHostPort(e.o.Listen)

@@ -111,12 +111,16 @@ func (n *nodes) reap() {
 	}
 }
 
+// settleTime is within which a live node has connected to an owner that has
+// started anew, and told what it has in hand.
+const settleTime = 500 * time.Millisecond
+
 // settled tells whether every live node has been heard since this process
 // listens.
 func (n *nodes) settled() bool {
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	return !n.from.IsZero() && time.Since(n.from) > renewEvery+100*time.Millisecond
+	return !n.from.IsZero() && time.Since(n.from) > settleTime
 }
 
 // heldBy is 1 + the highest revision of a run that a node other than the one

@@ -88,6 +88,7 @@ type item struct {
 	cancel   context.CancelCauseFunc
 	running  bool
 	asking   bool // whether it may start; another node may have it in hand
+	stopped  bool // an entry says that it is cancelled, and it has been asked whether it is
 	yielded  bool
 	waits    time.Time // since when it has no slot
 	homed    bool
@@ -292,8 +293,15 @@ func (w *worker) begins(it *item, cancel context.CancelCauseFunc) bool {
 		return false
 	}
 	w.mu.Lock()
-	if it.ended || it.settled || w.stops.has(it.run.ID) {
+	if it.ended || it.settled {
 		return void()
+	}
+	if !it.stopped && w.stops.has(it.run.ID) { // a power cut may have taken the record that stands before the entry
+		it.stopped = true
+		w.busy--
+		w.mu.Unlock()
+		w.doubts.add([]*item{it})
+		return false
 	}
 	if it.again {
 		w.mu.Unlock()

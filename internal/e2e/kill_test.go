@@ -7,7 +7,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/faena-dev/faena/engine"
 	"github.com/faena-dev/faena/internal/e2e/ledger"
 )
 
@@ -59,7 +58,7 @@ func TestNothingLost(t *testing.T) {
 	}
 	c.up(server)
 	again := c.record(c.connect())
-	p := ledger.Check(c.entries(), first, again, ledger.Rules{CancelLag: time.Second, Deaths: engine.MaxDeaths})
+	p := ledger.Check(c.entries(), first, again, ledger.Rules{CancelLag: time.Second, Deaths: fewestDeaths})
 	t.Logf("killed %v", killed)
 	report(t, p)
 }

@@ -17,7 +17,6 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"github.com/faena-dev/faena/engine"
 	"github.com/faena-dev/faena/engine/embedded"
 	"github.com/faena-dev/faena/internal/e2e/ledger"
 )
@@ -183,7 +182,7 @@ func cuts(t *testing.T, durability string, n int) (at []int64, es []ledger.Entry
 		}
 		p, copied := c.piped(client)
 		ps, pipes = append(ps, p), append(pipes, copied)
-		pause(t.Context(), 100*time.Millisecond+rand.N(2200*time.Millisecond))
+		pause(t.Context(), 100*time.Millisecond+rand.N(3500*time.Millisecond))
 		at = append(at, d.cut(t, ps...))
 		for _, ch := range pipes {
 			wait(t, ch, 10*time.Second, "the ledgers")
@@ -207,7 +206,7 @@ func TestPowerCut(t *testing.T) {
 	n := number(t, "FAENA_E2E_CUTS", 20)
 	at, es, first, again := cuts(t, embedded.Strict, n)
 	t.Logf("%d power cuts", len(at))
-	report(t, ledger.Check(es, first, again, ledger.Rules{CancelLag: time.Second, Lag: 500 * time.Millisecond, Deaths: engine.MaxDeaths}))
+	report(t, ledger.Check(es, first, again, ledger.Rules{CancelLag: time.Second, Lag: 500 * time.Millisecond, Deaths: fewestDeaths}))
 }
 
 // mayLose is how much fast mode may lose.
@@ -221,7 +220,7 @@ func TestPowerCutFast(t *testing.T) {
 	n := number(t, "FAENA_E2E_CUTS", 20)
 	at, es, first, again := cuts(t, embedded.Fast, n)
 	t.Logf("%d power cuts", len(at))
-	rules := ledger.Rules{CancelLag: time.Second, Lag: 500 * time.Millisecond, Deaths: engine.MaxDeaths, Cuts: at, Window: mayLose}
+	rules := ledger.Rules{CancelLag: time.Second, Lag: 500 * time.Millisecond, Deaths: fewestDeaths, Cuts: at, Window: mayLose}
 	report(t, ledger.Check(es, first, again, rules))
 	rules.Cuts = nil
 	control := ledger.Check(es, first, again, rules)

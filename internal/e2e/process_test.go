@@ -19,6 +19,7 @@ import (
 	"time"
 
 	"github.com/faena-dev/faena"
+	"github.com/faena-dev/faena/engine"
 	"github.com/faena-dev/faena/engine/embedded"
 	"github.com/faena-dev/faena/engine/natsengine"
 	"github.com/faena-dev/faena/internal/e2e/ledger"
@@ -394,6 +395,11 @@ func number(t *testing.T, name string, otherwise int) int {
 	}
 	return n
 }
+
+// fewestDeaths is how many starts a run that was given up must have had at least.
+// One less than deaths count: a delivery that nobody acknowledged counts as one,
+// although it may not have begun.
+const fewestDeaths = engine.MaxDeaths - 1
 
 // report prints a report and fails on what is wrong.
 func report(t *testing.T, p *ledger.Report) {
