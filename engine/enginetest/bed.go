@@ -1,0 +1,331 @@
+package enginetest
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"path/filepath"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/faena-dev/faena/engine"
+)
+
+// patience is how long a test waits for what must come: in real time, and on
+// fake time.
+const (
+	patience     = 30 * time.Second
+	fakePatience = 6 * time.Hour
+)
+
+// bed is one test's engines and what it has seen of them.
+type bed struct {
+	t      *testing.T
+	s      *Setup
+	dir    string
+	owner  engine.Engine // has the data directory
+	client engine.Engine // submits and asks
+	ids    *engine.IDs
+	led    *ledger
+	hook   engine.WriteHook
+
+	mu      sync.Mutex
+	engines []engine.Engine
+	workers []engine.Worker
+}
+
+// exec is a handler of a task.
+type exec func(ctx context.Context, a *engine.Attempt) engine.Outcome
+
+// tasks are a worker's handlers.
+type tasks map[string]exec
+
+// newBed opens the engines of one test.
+func newBed(t *testing.T, s *Setup, dir string, hook engine.WriteHook) *bed {
+	t.Helper()
+	b := &bed{t: t, s: s, dir: dir, ids: engine.NewIDs(), led: newLedger(), hook: hook}
+	b.open(dir, "boot")
+	return b
+}
+
+// open opens the owner and the client on a directory.
+func (b *bed) open(dir, boot string) {
+	b.t.Helper()
+	e, err := b.s.Open(b.t.Context(), Options{Dir: dir, Hook: b.hook, Boot: boot, Sync: func() error { return nil }})
+	if err != nil {
+		b.t.Fatalf("Open = %v", err)
+	}
+	b.dir = dir
+	b.adopt(e)
+	b.owner, b.client = e, e
+	if b.s.Apart {
+		b.client = b.join(b.hook)
+	}
+}
+
+func (b *bed) adopt(e engine.Engine) {
+	b.mu.Lock()
+	b.engines = append(b.engines, e)
+	b.mu.Unlock()
+}
+
+// join opens the engine of another process, as it were.
+func (b *bed) join(hook engine.WriteHook) engine.Engine {
+	b.t.Helper()
+	e, err := b.s.Join(b.t.Context(), b.owner, hook)
+	if err != nil {
+		b.t.Fatalf("Join = %v", err)
+	}
+	b.adopt(e)
+	return e
+}
+
+// close stops workers and closes engines, the last opened first.
+func (b *bed) close() {
+	b.mu.Lock()
+	workers, engines := b.workers, b.engines
+	b.workers, b.engines = nil, nil
+	b.mu.Unlock()
+	for _, w := range workers {
+		ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
+		if err := w.Stop(ctx); err != nil {
+			b.t.Errorf("Stop = %v", err)
+		}
+		cancel()
+	}
+	for i := len(engines) - 1; i >= 0; i-- {
+		if err := engines[i].Close(); err != nil {
+			b.t.Errorf("Close = %v", err)
+		}
+	}
+}
+
+// restart closes everything and opens the directory again.
+func (b *bed) restart() {
+	b.t.Helper()
+	b.close()
+	b.open(b.dir, "boot")
+}
+
+// kill leaves the engines as a killed process would: what had been written to
+// the directory by now is what the next one, which kill opens, finds. If power
+// says so the machine went down, too.
+func (b *bed) kill(power bool) {
+	b.t.Helper()
+	dir := b.dir + "+"
+	if err := os.CopyFS(dir, os.DirFS(b.dir)); err != nil {
+		b.t.Fatalf("copy the data directory: %v", err)
+	}
+	b.close()
+	boot := "boot"
+	if power {
+		boot = filepath.Base(dir) // changes each time
+	}
+	b.open(dir, boot)
+}
+
+// worker starts one on an engine: by default the client's, if that is apart.
+func (b *bed) worker(slots int, h tasks) engine.Worker {
+	b.t.Helper()
+	return b.workerOn(b.client, engine.WorkOptions{Slots: slots}, h)
+}
+
+func (b *bed) workerOn(e engine.Engine, o engine.WorkOptions, h tasks) engine.Worker {
+	b.t.Helper()
+	o.Exec = func(ctx context.Context, a *engine.Attempt) engine.Outcome {
+		f := h[a.Run.Task]
+		if f == nil {
+			return engine.Outcome{Failure: &engine.Failure{Code: engine.CodeInternal, Message: "the worker was given a task it does not know"}, Permanent: true}
+		}
+		b.led.started(a)
+		out := f(ctx, a)
+		b.led.ended(a, &out)
+		return out
+	}
+	w, err := e.Work(o)
+	if err != nil {
+		b.t.Fatalf("Work = %v", err)
+	}
+	b.mu.Lock()
+	b.workers = append(b.workers, w)
+	b.mu.Unlock()
+	for task := range h {
+		if err := w.Handle(b.t.Context(), queue, task); err != nil {
+			b.t.Fatalf("Handle(%s) = %v", task, err)
+		}
+	}
+	return w
+}
+
+// queue is where runs go unless a test says else.
+const queue = "work"
+
+// run is a run to be submitted.
+func (b *bed) run(task, input string) engine.Run {
+	return engine.Run{
+		ID: b.ids.New(), Queue: queue, Task: task, Input: engine.Value{Data: []byte(input)},
+		Retry: engine.Retry{Attempts: 1}, Keep: [2]uint32{3600, 7200},
+	}
+}
+
+// future is a run's end, once it is shown.
+type future struct {
+	b    *bed
+	id   engine.ID
+	done chan struct{}
+	mu   sync.Mutex
+	recs []*engine.Record
+	stop func()
+}
+
+// watch registers a future for a run about to be submitted.
+func (b *bed) watch(e engine.Engine, id engine.ID) *future {
+	f := &future{b: b, id: id, done: make(chan struct{})}
+	f.stop = e.Watch(id, f.tell)
+	return f
+}
+
+// attach is a future of a run that was submitted at any time.
+func (b *bed) attach(id engine.ID) *future {
+	b.t.Helper()
+	f := &future{b: b, id: id, done: make(chan struct{})}
+	stop, err := b.client.Attach(b.ctx(), id, f.tell)
+	if err != nil {
+		b.t.Fatalf("Attach(%v) = %v", id, err)
+	}
+	f.stop = stop
+	return f
+}
+
+func (f *future) tell(r *engine.Record) {
+	f.b.led.shown(r)
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.recs = append(f.recs, r); len(f.recs) == 1 {
+		close(f.done)
+	}
+}
+
+// get waits for the run's end.
+func (f *future) get() *engine.Record {
+	f.b.t.Helper()
+	ctx := f.b.ctx()
+	select {
+	case <-f.done:
+	case <-ctx.Done():
+		i, err := f.b.client.Get(f.b.t.Context(), f.id)
+		f.b.t.Fatalf("run %v did not end; Get = %+v, %v", f.id, i, err)
+	}
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if len(f.recs) != 1 {
+		f.b.t.Errorf("run %v ended %d times, want once", f.id, len(f.recs))
+	}
+	return f.recs[0]
+}
+
+// ctx ends when a test should have.
+func (b *bed) ctx() context.Context {
+	d := patience
+	if b.s.Bubble != nil {
+		d = fakePatience
+	}
+	ctx, cancel := context.WithTimeout(b.t.Context(), d)
+	b.t.Cleanup(cancel)
+	return ctx
+}
+
+// submit submits runs, each for itself, and gives their futures.
+func (b *bed) submit(runs ...engine.Run) []*future {
+	b.t.Helper()
+	out := make([]*future, len(runs))
+	for i := range runs {
+		out[i] = b.watch(b.client, runs[i].ID)
+	}
+	if err := b.client.Submit(b.ctx(), runs); err != nil {
+		b.t.Fatalf("Submit = %v", err)
+	}
+	return out
+}
+
+// one submits a run and gives its future.
+func (b *bed) one(r engine.Run) *future {
+	b.t.Helper()
+	return b.submit(r)[0]
+}
+
+// want waits for a run's end and checks its state and code.
+func (f *future) want(s engine.State, code engine.Code) *engine.Record {
+	f.b.t.Helper()
+	r := f.get()
+	got := engine.Code("")
+	if r.Failure != nil {
+		got = r.Failure.Code
+	}
+	if r.State != s || got != code {
+		f.b.t.Errorf("run %v (%s) ended %v with code %q (%+v), want %v with code %q", f.id, r.Task, r.State, got, r.Failure, s, code)
+	}
+	return r
+}
+
+// output is a succeeded run's result.
+func (f *future) output() string {
+	f.b.t.Helper()
+	r := f.want(engine.Succeeded, "")
+	v, err := f.b.client.Output(f.b.ctx(), r)
+	if err != nil {
+		f.b.t.Errorf("Output(%v) = %v", f.id, err)
+	}
+	return string(v)
+}
+
+// until waits for a condition.
+func (b *bed) until(what string, cond func() bool) {
+	b.t.Helper()
+	ctx := b.ctx()
+	step := time.Millisecond
+	for !cond() {
+		t := time.NewTimer(step)
+		select {
+		case <-t.C:
+		case <-ctx.Done():
+			t.Stop()
+			b.t.Fatalf("it did not come to that: %s", what)
+		}
+		step = min(2*step, 20*time.Millisecond)
+	}
+}
+
+// untilState waits until Get shows a state.
+func (b *bed) untilState(id engine.ID, want engine.State) *engine.Info {
+	b.t.Helper()
+	var i *engine.Info
+	b.until(fmt.Sprintf("Get(%v) shows %v", id, want), func() bool {
+		i = b.get(id)
+		return i.State == want
+	})
+	return i
+}
+
+func (b *bed) get(id engine.ID) *engine.Info {
+	b.t.Helper()
+	i, err := b.client.Get(b.ctx(), id)
+	if err != nil {
+		b.t.Fatalf("Get(%v) = %v", id, err)
+	}
+	return i
+}
+
+// sleep passes time.
+func (b *bed) sleep(d time.Duration) {
+	t := time.NewTimer(d)
+	defer t.Stop()
+	<-t.C
+}
+
+func ok(out string) engine.Outcome { return engine.Outcome{Output: []byte(out)} }
+
+func failure(code engine.Code) *engine.Failure {
+	return &engine.Failure{Code: code, Message: "as the test wants"}
+}
