@@ -46,3 +46,8 @@ func TestEngineApart(t *testing.T) {
 	t.Parallel()
 	enginetest.Run(t, enginetest.Setup{Bubble: bubble, Open: open, Join: join, Apart: true})
 }
+
+func TestFaults(t *testing.T) {
+	t.Parallel()
+	enginetest.RunFaults(t, enginetest.Setup{Bubble: bubble, Open: open, Join: join})
+}

@@ -7,6 +7,7 @@ import (
 	"path/filepath"
 	"sync"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/faena-dev/faena/engine"
@@ -28,9 +29,10 @@ type bed struct {
 	client engine.Engine // submits and asks
 	ids    *engine.IDs
 	led    *ledger
-	hook   engine.WriteHook
+	faults *Faults // of the owner's engine; nil for none
 
 	mu      sync.Mutex
+	lives   map[engine.Engine]*life
 	engines []engine.Engine
 	workers []engine.Worker
 }
@@ -42,9 +44,9 @@ type exec func(ctx context.Context, a *engine.Attempt) engine.Outcome
 type tasks map[string]exec
 
 // newBed opens the engines of one test.
-func newBed(t *testing.T, s *Setup, dir string, hook engine.WriteHook) *bed {
+func newBed(t *testing.T, s *Setup, dir string, f *Faults) *bed {
 	t.Helper()
-	b := &bed{t: t, s: s, dir: dir, ids: engine.NewIDs(), led: newLedger(), hook: hook}
+	b := &bed{t: t, s: s, dir: dir, ids: engine.NewIDs(), led: newLedger(), faults: f, lives: map[engine.Engine]*life{}}
 	b.open(dir, "boot")
 	return b
 }
@@ -52,32 +54,47 @@ func newBed(t *testing.T, s *Setup, dir string, hook engine.WriteHook) *bed {
 // open opens the owner and the client on a directory.
 func (b *bed) open(dir, boot string) {
 	b.t.Helper()
-	e, err := b.s.Open(b.t.Context(), Options{Dir: dir, Hook: b.hook, Boot: boot, Sync: func() error { return nil }})
+	l, hook := new(life), engine.WriteHook(nil)
+	if b.faults != nil {
+		hook = b.faults.hook(l)
+	}
+	e, err := b.s.Open(b.t.Context(), Options{Dir: dir, Hook: hook, Boot: boot, Sync: func() error { return nil }})
 	if err != nil {
 		b.t.Fatalf("Open = %v", err)
 	}
 	b.dir = dir
-	b.adopt(e)
+	b.adopt(e, l)
 	b.owner, b.client = e, e
 	if b.s.Apart {
-		b.client = b.join(b.hook)
+		b.client = b.join(nil)
 	}
 }
 
-func (b *bed) adopt(e engine.Engine) {
+func (b *bed) adopt(e engine.Engine, l *life) {
 	b.mu.Lock()
 	b.engines = append(b.engines, e)
+	b.lives[e] = l
 	b.mu.Unlock()
 }
 
+func (b *bed) life(e engine.Engine) *life {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.lives[e]
+}
+
 // join opens the engine of another process, as it were.
-func (b *bed) join(hook engine.WriteHook) engine.Engine {
+func (b *bed) join(f *Faults) engine.Engine {
 	b.t.Helper()
+	l, hook := new(life), engine.WriteHook(nil)
+	if f != nil {
+		hook = f.hook(l)
+	}
 	e, err := b.s.Join(b.t.Context(), b.owner, hook)
 	if err != nil {
 		b.t.Fatalf("Join = %v", err)
 	}
-	b.adopt(e)
+	b.adopt(e, l)
 	return e
 }
 
@@ -113,6 +130,10 @@ func (b *bed) restart() {
 // says so the machine went down, too.
 func (b *bed) kill(power bool) {
 	b.t.Helper()
+	if b.s.Bubble != nil {
+		synctest.Wait() // no file changes while they are copied
+	}
+	b.life(b.owner).dead.Store(true)
 	dir := b.dir + "+"
 	if err := os.CopyFS(dir, os.DirFS(b.dir)); err != nil {
 		b.t.Fatalf("copy the data directory: %v", err)
@@ -133,14 +154,18 @@ func (b *bed) worker(slots int, h tasks) engine.Worker {
 
 func (b *bed) workerOn(e engine.Engine, o engine.WorkOptions, h tasks) engine.Worker {
 	b.t.Helper()
+	l := b.life(e)
 	o.Exec = func(ctx context.Context, a *engine.Attempt) engine.Outcome {
+		if l.dead.Load() {
+			return engine.Outcome{Interrupted: true}
+		}
 		f := h[a.Run.Task]
 		if f == nil {
 			return engine.Outcome{Failure: &engine.Failure{Code: engine.CodeInternal, Message: "the worker was given a task it does not know"}, Permanent: true}
 		}
-		b.led.started(a)
+		b.led.started(a, l)
 		out := f(ctx, a)
-		b.led.ended(a, &out)
+		b.led.ended(a, l)
 		return out
 	}
 	w, err := e.Work(o)
@@ -173,6 +198,7 @@ func (b *bed) run(task, input string) engine.Run {
 type future struct {
 	b    *bed
 	id   engine.ID
+	in   *life
 	done chan struct{}
 	mu   sync.Mutex
 	recs []*engine.Record
@@ -181,7 +207,7 @@ type future struct {
 
 // watch registers a future for a run about to be submitted.
 func (b *bed) watch(e engine.Engine, id engine.ID) *future {
-	f := &future{b: b, id: id, done: make(chan struct{})}
+	f := &future{b: b, id: id, in: b.life(e), done: make(chan struct{})}
 	f.stop = e.Watch(id, f.tell)
 	return f
 }
@@ -189,7 +215,7 @@ func (b *bed) watch(e engine.Engine, id engine.ID) *future {
 // attach is a future of a run that was submitted at any time.
 func (b *bed) attach(id engine.ID) *future {
 	b.t.Helper()
-	f := &future{b: b, id: id, done: make(chan struct{})}
+	f := &future{b: b, id: id, in: b.life(b.client), done: make(chan struct{})}
 	stop, err := b.client.Attach(b.ctx(), id, f.tell)
 	if err != nil {
 		b.t.Fatalf("Attach(%v) = %v", id, err)
@@ -199,6 +225,9 @@ func (b *bed) attach(id engine.ID) *future {
 }
 
 func (f *future) tell(r *engine.Record) {
+	if f.in.dead.Load() {
+		return
+	}
 	f.b.led.shown(r)
 	f.mu.Lock()
 	defer f.mu.Unlock()

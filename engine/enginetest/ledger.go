@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/faena-dev/faena/engine"
@@ -16,13 +17,15 @@ type ledger struct {
 	starts map[engine.ID][]start
 	shows  map[engine.ID][]show
 	wrong  []string
-	epoch  int // raised when a process dies: what its handlers still do is not seen
 }
+
+// life is a process's, as it were: what one does that has died is not seen.
+type life struct{ dead atomic.Bool }
 
 type start struct {
 	at      time.Time
 	attempt int
-	epoch   int
+	in      *life
 	ended   bool
 }
 
@@ -38,27 +41,27 @@ func newLedger() *ledger {
 }
 
 // started is told by a handler.
-func (l *ledger) started(a *engine.Attempt) {
+func (l *ledger) started(a *engine.Attempt, in *life) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	id := a.Run.ID
 	for _, s := range l.starts[id] {
-		if s.epoch == l.epoch && !s.ended {
+		if !s.in.dead.Load() && !s.ended {
 			l.wrong = append(l.wrong, fmt.Sprintf("run %v began while it was under way", id))
 		}
 	}
 	if len(l.shows[id]) > 0 {
 		l.wrong = append(l.wrong, fmt.Sprintf("run %v began after its end was shown", id))
 	}
-	l.starts[id] = append(l.starts[id], start{at: time.Now(), attempt: int(a.Run.Attempt), epoch: l.epoch})
+	l.starts[id] = append(l.starts[id], start{at: time.Now(), attempt: int(a.Run.Attempt), in: in})
 }
 
-func (l *ledger) ended(a *engine.Attempt, _ *engine.Outcome) {
+func (l *ledger) ended(a *engine.Attempt, in *life) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	ss := l.starts[a.Run.ID]
 	for i := range ss {
-		if !ss[i].ended {
+		if ss[i].in == in && !ss[i].ended {
 			ss[i].ended = true
 			return
 		}
@@ -84,13 +87,6 @@ func (l *ledger) shown(r *engine.Record) {
 	l.shows[r.ID] = append(l.shows[r.ID], s)
 }
 
-// died says that the processes up to now are dead.
-func (l *ledger) died() {
-	l.mu.Lock()
-	l.epoch++
-	l.mu.Unlock()
-}
-
 func (l *ledger) count(id engine.ID) int {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -112,4 +108,15 @@ func (l *ledger) faults() []string {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	return slices.Clone(l.wrong)
+}
+
+// ends are the states that a run was shown in.
+func (l *ledger) ends(id engine.ID) []engine.State {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	var out []engine.State
+	for _, s := range l.shows[id] {
+		out = append(out, s.state)
+	}
+	return out
 }

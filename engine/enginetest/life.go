@@ -373,10 +373,9 @@ func (b *bed) untilWaits(id engine.ID, why string) {
 }
 
 func testUnknownTask(b *bed) {
-	w := b.worker(1, tasks{"echo": echo, "late": echo})
-	_ = w
+	w := b.worker(1, tasks{"echo": echo})
 	r := b.run("new", `"x"`)
-	f := b.one(r)
+	b.one(r)
 	b.one(b.run("echo", "1")).output()
 	b.untilWaits(r.ID, "no live worker knows task new")
 	if s := b.get(r.ID).State; s != engine.Queued {
@@ -385,18 +384,12 @@ func testUnknownTask(b *bed) {
 	if err := w.Handle(b.ctx(), queue, "echo"); err != nil { // again: harmless
 		b.t.Errorf("Handle again = %v", err)
 	}
-	b.restartWorkers(2, tasks{"new": echo, "echo": echo})
+	b.restart()
+	f := b.attach(r.ID)
+	b.worker(2, tasks{"new": echo, "echo": echo})
 	if got := f.output(); got != `"x"` {
 		b.t.Errorf("output = %s, want its input", got)
 	}
-}
-
-// restartWorkers stops the workers and opens another engine for a new one: an
-// engine has at most one.
-func (b *bed) restartWorkers(slots int, h tasks) {
-	b.t.Helper()
-	b.restart()
-	b.worker(slots, h)
 }
 
 func testProgress(b *bed) {

@@ -28,7 +28,7 @@ func timeCases() []testCase {
 func testDelay(b *bed) {
 	b.worker(1, tasks{"echo": echo})
 	r := b.run("echo", "1")
-	at := time.Now().Add(3 * time.Hour)
+	at := time.Now().Add(20 * time.Minute)
 	r.At = at.UnixMilli()
 	f := b.one(r)
 	if i := b.get(r.ID); i.State != engine.Scheduled || i.At == nil || !i.At.Equal(time.UnixMilli(r.At)) || i.Waits == "" {
@@ -89,7 +89,7 @@ func testSnooze(b *bed) {
 	var n atomic.Int32
 	b.worker(1, tasks{"nap": func(_ context.Context, a *engine.Attempt) engine.Outcome {
 		if n.Add(1) < 4 {
-			return engine.Outcome{Snooze: time.Hour}
+			return engine.Outcome{Snooze: 5 * time.Minute}
 		}
 		if a.Run.Attempt != 0 {
 			return engine.Outcome{Failure: failure(engine.CodeInternal)}
@@ -102,8 +102,8 @@ func testSnooze(b *bed) {
 		b.t.Errorf("%d attempts charged, want 1", got)
 	}
 	ts := b.led.times(r.ID)
-	if d := ts[len(ts)-1].Sub(ts[0]); len(ts) != 4 || d < 3*time.Hour || d > 3*time.Hour+5*time.Second {
-		b.t.Errorf("%d starts within %v, want 4 in three hours", len(ts), d)
+	if d := ts[len(ts)-1].Sub(ts[0]); len(ts) != 4 || d < 15*time.Minute || d > 15*time.Minute+5*time.Second {
+		b.t.Errorf("%d starts within %v, want 4 in a quarter of an hour", len(ts), d)
 	}
 }
 
@@ -148,7 +148,7 @@ func testOverdue(b *bed) {
 
 func testDelayedBatch(b *bed) {
 	b.worker(4, tasks{"echo": echo})
-	at := time.Now().Add(time.Hour)
+	at := time.Now().Add(5 * time.Minute)
 	runs := make([]engine.Run, 500)
 	for i := range runs {
 		runs[i] = b.run("echo", `"`+string(make([]byte, 1000))+`"`)
@@ -161,7 +161,7 @@ func testDelayedBatch(b *bed) {
 		}
 	}
 	small := b.run("echo", "1")
-	at = time.Now().Add(time.Hour)
+	at = time.Now().Add(5 * time.Minute)
 	small.At = at.UnixMilli()
 	b.batch([]engine.Run{small})[0].output()
 	if d := b.led.times(small.ID)[0].Sub(at); d < -time.Millisecond || d > 5*time.Second {
@@ -184,7 +184,7 @@ func testCheckpoint(b *bed) {
 		a.Lease.Checkpoint(append(v[:len(v):len(v)], 'x'))
 		return engine.Outcome{Failure: failure(engine.CodeFailed)}
 	}})
-	for _, wait := range []time.Duration{time.Millisecond, time.Hour} { // here, and as a message
+	for _, wait := range []time.Duration{time.Millisecond, 2 * time.Minute} { // here, and as a message
 		r := b.run("step", "")
 		r.Retry = engine.Retry{Attempts: 9, Base: wait, Cap: wait}
 		if got := b.one(r).output(); got != "xxx" {
@@ -224,7 +224,7 @@ func testLongRun(b *bed) {
 
 func testLongWait(b *bed) {
 	b.worker(1, tasks{
-		"slow": func(context.Context, *engine.Attempt) engine.Outcome { b.sleep(time.Hour); return ok("slow") },
+		"slow": func(context.Context, *engine.Attempt) engine.Outcome { b.sleep(5 * time.Minute); return ok("slow") },
 		"wait": func(ctx context.Context, a *engine.Attempt) engine.Outcome {
 			r := b.run("slow", "")
 			f := b.one(r)
