@@ -7,6 +7,7 @@ import (
 	"runtime"
 	"strconv"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/nats-io/nats.go"
@@ -44,7 +45,7 @@ type worker struct {
 	tasks    map[taskKey]*pace
 	intakes  []*intake
 	done     chan struct{}
-	once     sync.Once
+	once     atomic.Bool
 }
 
 type taskKey struct{ queue, task string }
