@@ -260,7 +260,9 @@ func testCounts(b *bed) {
 	}
 	b.worker(2, tasks{
 		"echo": echo, "hold": child,
-		"fail":  func(context.Context, *engine.Attempt) engine.Outcome { return engine.Outcome{Failure: failure(engine.CodeFailed)} },
+		"fail": func(context.Context, *engine.Attempt) engine.Outcome {
+			return engine.Outcome{Failure: failure(engine.CodeFailed)}
+		},
 		"yield": func(ctx context.Context, a *engine.Attempt) engine.Outcome {
 			if err := a.Lease.Yield(); err != nil {
 				return engine.Outcome{Failure: failure(engine.CodeLimit)}
