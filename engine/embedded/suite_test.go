@@ -2,6 +2,7 @@ package embedded_test
 
 import (
 	"context"
+	"path/filepath"
 	"testing"
 	"testing/synctest"
 
@@ -37,9 +38,11 @@ func join(ctx context.Context, owner engine.Engine, hook engine.WriteHook) (engi
 	return e, nil
 }
 
+func index(dir string) string { return filepath.Join(dir, "index.db") }
+
 func TestEngine(t *testing.T) {
 	t.Parallel()
-	enginetest.Run(t, enginetest.Setup{Bubble: bubble, Open: open, Join: join})
+	enginetest.Run(t, enginetest.Setup{Bubble: bubble, Open: open, Join: join, Index: index})
 }
 
 func TestEngineApart(t *testing.T) {
@@ -50,4 +53,9 @@ func TestEngineApart(t *testing.T) {
 func TestFaults(t *testing.T) {
 	t.Parallel()
 	enginetest.RunFaults(t, enginetest.Setup{Bubble: bubble, Open: open, Join: join})
+}
+
+func TestFaultsApart(t *testing.T) {
+	t.Parallel()
+	enginetest.RunFaults(t, enginetest.Setup{Bubble: bubble, Open: open, Join: join, Apart: true})
 }

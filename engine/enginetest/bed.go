@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -29,7 +30,8 @@ type bed struct {
 	client engine.Engine // submits and asks
 	ids    *engine.IDs
 	led    *ledger
-	faults *Faults // of the owner's engine; nil for none
+	faults *Faults // of the owner's engine, or of the client's if that is apart; nil for none
+	disk   *disk   // nil unless power may be lost
 
 	mu      sync.Mutex
 	lives   map[engine.Engine]*life
@@ -44,9 +46,9 @@ type exec func(ctx context.Context, a *engine.Attempt) engine.Outcome
 type tasks map[string]exec
 
 // newBed opens the engines of one test.
-func newBed(t *testing.T, s *Setup, dir string, f *Faults) *bed {
+func newBed(t *testing.T, s *Setup, dir string, f *Faults, d *disk) *bed {
 	t.Helper()
-	b := &bed{t: t, s: s, dir: dir, ids: engine.NewIDs(), led: newLedger(), faults: f, lives: map[engine.Engine]*life{}}
+	b := &bed{t: t, s: s, dir: dir, ids: engine.NewIDs(), led: newLedger(), faults: f, disk: d, lives: map[engine.Engine]*life{}}
 	b.open(dir, "boot")
 	return b
 }
@@ -54,11 +56,14 @@ func newBed(t *testing.T, s *Setup, dir string, f *Faults) *bed {
 // open opens the owner and the client on a directory.
 func (b *bed) open(dir, boot string) {
 	b.t.Helper()
-	l, hook := new(life), engine.WriteHook(nil)
-	if b.faults != nil {
-		hook = b.faults.hook(l)
+	l, o := new(life), Options{Dir: dir, Boot: boot, Sync: func() error { return nil }}
+	if b.faults != nil && !b.s.Apart {
+		o.Hook = b.faults.hook(l)
 	}
-	e, err := b.s.Open(b.t.Context(), Options{Dir: dir, Hook: hook, Boot: boot, Sync: func() error { return nil }})
+	if b.disk != nil {
+		o.Sync = func() error { return b.disk.sync(dir, l) }
+	}
+	e, err := b.s.Open(b.t.Context(), o)
 	if err != nil {
 		b.t.Fatalf("Open = %v", err)
 	}
@@ -66,8 +71,22 @@ func (b *bed) open(dir, boot string) {
 	b.adopt(e, l)
 	b.owner, b.client = e, e
 	if b.s.Apart {
-		b.client = b.join(nil)
+		b.client = b.join(b.faults)
 	}
+}
+
+// rejoin replaces a client's engine that is dead.
+func (b *bed) rejoin() {
+	b.t.Helper()
+	old := b.client
+	b.mu.Lock()
+	b.workers = nil
+	b.engines = slices.DeleteFunc(b.engines, func(e engine.Engine) bool { return e == old })
+	b.mu.Unlock()
+	if err := old.Close(); err != nil {
+		b.t.Errorf("Close = %v", err)
+	}
+	b.client = b.join(b.faults)
 }
 
 func (b *bed) adopt(e engine.Engine, l *life) {
@@ -98,8 +117,8 @@ func (b *bed) join(f *Faults) engine.Engine {
 	return e
 }
 
-// close stops workers and closes engines, the last opened first.
-func (b *bed) close() {
+// closeAll stops workers and closes engines, the last opened first.
+func (b *bed) closeAll() {
 	b.mu.Lock()
 	workers, engines := b.workers, b.engines
 	b.workers, b.engines = nil, nil
@@ -121,28 +140,29 @@ func (b *bed) close() {
 // restart closes everything and opens the directory again.
 func (b *bed) restart() {
 	b.t.Helper()
-	b.close()
+	b.closeAll()
 	b.open(b.dir, "boot")
 }
 
-// kill leaves the engines as a killed process would: what had been written to
-// the directory by now is what the next one, which kill opens, finds. If power
-// says so the machine went down, too.
+// kill leaves the engines as a killed process would, or a machine without power:
+// what had been written to the directory by now, or up to the last sync, is what
+// the next one, which kill opens, finds.
 func (b *bed) kill(power bool) {
 	b.t.Helper()
 	if b.s.Bubble != nil {
 		synctest.Wait() // no file changes while they are copied
 	}
 	b.life(b.owner).dead.Store(true)
-	dir := b.dir + "+"
-	if err := os.CopyFS(dir, os.DirFS(b.dir)); err != nil {
+	dir, boot := b.dir+"+", "boot"
+	if power {
+		boot = filepath.Base(dir) // another one each time
+		if err := b.disk.restore(dir); err != nil {
+			b.t.Fatalf("restore what was synced: %v", err)
+		}
+	} else if err := os.CopyFS(dir, os.DirFS(b.dir)); err != nil {
 		b.t.Fatalf("copy the data directory: %v", err)
 	}
-	b.close()
-	boot := "boot"
-	if power {
-		boot = filepath.Base(dir) // changes each time
-	}
+	b.closeAll()
 	b.open(dir, boot)
 }
 

@@ -21,6 +21,9 @@ type Setup struct {
 	// Join opens the engine of another process, as it were, that works with an
 	// owner. Nil means that there can be none: cases that need one are left out.
 	Join func(ctx context.Context, owner engine.Engine, hook engine.WriteHook) (engine.Engine, error)
+	// Index is where an engine keeps its index for a data directory, which it must
+	// be able to do without. Nil means that it keeps none.
+	Index func(dir string) string
 	// Apart makes clients and workers join instead of using the owner's engine;
 	// it needs Join.
 	Apart bool

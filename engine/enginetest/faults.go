@@ -17,9 +17,10 @@ const (
 	Record Mode = iota // nothing: points are only listed
 	Fail               // the write fails once
 	Crash              // the process dies
+	Power              // the machine loses power: what was not synced is gone
 )
 
-func (m Mode) String() string { return [...]string{"record", "fail", "crash"}[m] }
+func (m Mode) String() string { return [...]string{"record", "fail", "crash", "power cut"}[m] }
 
 // Point is before or after the nth write of a kind.
 type Point struct {

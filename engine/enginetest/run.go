@@ -23,7 +23,7 @@ type testCase struct {
 func Run(t *testing.T, s Setup) {
 	t.Helper()
 	var all []testCase
-	for _, part := range [][]testCase{lifeCases(), timeCases()} {
+	for _, part := range [][]testCase{lifeCases(), timeCases(), controlCases(), crashCases()} {
 		all = append(all, part...)
 	}
 	for _, c := range all {
@@ -47,8 +47,8 @@ func (s *Setup) test(t *testing.T, fn func(b *bed)) {
 	}
 	in(t, func(t *testing.T) {
 		t.Helper()
-		b := newBed(t, s, dir+"/data", nil)
-		defer b.close()
+		b := newBed(t, s, dir+"/data", nil, nil)
+		defer b.closeAll()
 		fn(b)
 		for _, w := range b.led.faults() {
 			t.Error(w)
