@@ -186,9 +186,9 @@ func (d *doubts) decide(queue string, items []*item) (held []*item) {
 }
 
 // deaths counts the recorded ones, and one for a message that was delivered
-// before without an end: its first start is not recorded.
+// before without an end: its first start is not recorded, unless it was in doubt.
 func (it *item) deaths() uint8 {
-	if it.redelivered {
+	if it.redelivered && !it.noted {
 		return it.run.Deaths + 1
 	}
 	return it.run.Deaths

@@ -75,7 +75,8 @@ type Engine struct {
 	dead     atomic.Bool // a test's crash
 	refused  atomic.Bool // others have been told that no run is accepted
 
-	onceClose sync.Once
+	closing atomic.Bool
+	gone    chan struct{} // closed when Close is done
 }
 
 // New opens an engine over cfg. It creates the streams that are missing.
@@ -86,7 +87,14 @@ func New(ctx context.Context, cfg Config) (*Engine, error) {
 	ectx, cancel := context.WithCancelCause(context.Background())
 	e := &Engine{
 		cfg: cfg, log: cfg.Logger, ids: engine.NewIDs(), since: time.Now(),
-		ctx: ectx, cancel: cancel, queues: map[string]bool{}, beganTo: map[string]uint64{},
+		ctx: ectx, cancel: cancel, queues: map[string]bool{}, beganTo: map[string]uint64{}, gone: make(chan struct{}),
+	}
+	if h := cfg.Hook; h != nil {
+		e.cfg.Hook = func(w engine.Write, after bool) error {
+			err := h(w, after)
+			e.died(err)
+			return err
+		}
 	}
 	e.id = e.ids.New().String()
 	e.watches.init()
@@ -201,25 +209,28 @@ func (e *Engine) died(err error) bool {
 
 // Close implements engine.Engine.
 func (e *Engine) Close() error {
-	e.onceClose.Do(func() {
-		e.closed.Store(true)
-		if w := e.worker.Load(); w != nil {
-			ctx, cancel := context.WithCancelCause(context.Background())
-			cancel(errClosed)
-			w.Stop(ctx) //nolint:errcheck,gosec // ends at once
-		}
-		e.cancel(errClosed)
-		if e.follow != nil {
-			e.follow.stop()
-		}
-		if e.holder != nil {
-			e.holder.stop()
-		}
-		if e.nc != nil {
-			e.nc.Close()
-		}
-		e.wg.Wait()
-	})
+	if e.closing.Swap(true) { // no lock: a test's fake time would stand still
+		<-e.gone
+		return nil
+	}
+	defer close(e.gone)
+	e.closed.Store(true)
+	if w := e.worker.Load(); w != nil {
+		ctx, cancel := context.WithCancelCause(context.Background())
+		cancel(errClosed)
+		w.Stop(ctx) //nolint:errcheck,gosec // ends at once
+	}
+	e.cancel(errClosed)
+	if e.follow != nil {
+		e.follow.stop()
+	}
+	if e.holder != nil {
+		e.holder.stop()
+	}
+	if e.nc != nil {
+		e.nc.Close()
+	}
+	e.wg.Wait()
 	return nil
 }
 
@@ -235,19 +246,15 @@ func (e *Engine) ready(op string) error {
 
 // commit makes what was written before the call durable in strict mode.
 func (e *Engine) commit(ctx context.Context) error {
-	if h := e.cfg.Hook; h != nil {
-		if err := h(engine.WriteSync, false); err != nil {
-			return err
+	return e.hooked(engine.WriteSync, func() error {
+		if e.cfg.Commit == nil {
+			return nil
 		}
-		defer h(engine.WriteSync, true) //nolint:errcheck // a crash after a sync is one before the next write
-	}
-	if e.cfg.Commit == nil {
+		if err := e.cfg.Commit.Wait(ctx); err != nil {
+			return fmt.Errorf("commit: %w", err)
+		}
 		return nil
-	}
-	if err := e.cfg.Commit.Wait(ctx); err != nil {
-		return fmt.Errorf("commit: %w", err)
-	}
-	return nil
+	})
 }
 
 // commitLog is commit for what is stored up to a sequence of the log, which a

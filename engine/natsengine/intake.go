@@ -236,7 +236,7 @@ func (in *intake) decode(u *unit, data []byte, doubt, again bool) {
 		if err := in.dec.Run(body, &it.run); err != nil {
 			return err
 		}
-		it.redelivered = again
+		it.redelivered, it.noted = again, it.run.Doubt
 		it.again = again || it.run.Doubt
 		it.doubt = doubt || it.again
 		items = append(items, it)

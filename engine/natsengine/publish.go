@@ -128,8 +128,8 @@ func (g *group) addSeq(ctx context.Context, w engine.Write, subject string, hdr 
 func (g *group) wait(ctx context.Context) error {
 	err := g.answered(ctx)
 	for _, w := range g.kinds {
-		if e := g.p.hook(w, true); e != nil {
-			err = e
+		if e := g.p.hook(w, true); e != nil { // the answer is lost
+			err = fmt.Errorf("%w: %w", errUnanswered, e)
 		}
 	}
 	return err

@@ -333,6 +333,9 @@ func (h *holder) info(row *index.Row) *engine.Info {
 		ID: engine.ID(row.ID), State: engine.State(row.State), Queue: row.Queue, Task: row.Task, Attempt: int(row.Attempt),
 		Created: engine.ID(row.ID).Time(), At: msTime(row.At), Started: msTime(row.Start), Ended: msTime(row.End),
 	}
+	if row.RetryOf != (index.ID{}) {
+		i.RetryOf = engine.ID(row.RetryOf).String()
+	}
 	if row.RetriedBy != (index.ID{}) {
 		i.RetriedBy = engine.ID(row.RetriedBy).String()
 	}

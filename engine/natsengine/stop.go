@@ -9,7 +9,9 @@ import (
 
 // Stop implements engine.Worker.
 func (w *worker) Stop(ctx context.Context) error {
-	w.once.Do(func() { w.stop(ctx) })
+	if !w.once.Swap(true) {
+		w.stop(ctx)
+	}
 	<-w.done
 	return nil
 }

@@ -3,10 +3,12 @@ package natsengine
 import (
 	"context"
 	"errors"
+	"fmt"
 	"os"
 	"runtime"
 	"strconv"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/nats-io/nats.go"
@@ -44,7 +46,7 @@ type worker struct {
 	tasks    map[taskKey]*pace
 	intakes  []*intake
 	done     chan struct{}
-	once     sync.Once
+	once     atomic.Bool
 }
 
 type taskKey struct{ queue, task string }
@@ -358,15 +360,20 @@ func (p *pace) add(d time.Duration) {
 	p.avg += (min(s, 8*p.avg+1e-3) - p.avg) / 16
 }
 
-// attempt fetches the input and executes the handler.
+// attempt fetches the input and executes the handler. A store that does not
+// answer charges nothing: the run waits for it.
 func (w *worker) attempt(ctx context.Context, it *item) engine.Outcome {
 	in, err := w.e.objects.value(ctx, it.run.Input)
-	if err != nil {
-		if ctx.Err() != nil {
+	for ; err != nil; in, err = w.e.objects.value(ctx, it.run.Input) {
+		if engine.CodeOf(err) == engine.CodeNotFound {
+			return engine.Outcome{Failure: &engine.Failure{Code: engine.CodeNotFound, Message: err.Error()}, Permanent: true}
+		}
+		if ctx.Err() == nil {
+			w.logError("read an input; trying again", err)
+		}
+		if sleep(ctx, retryPause) != nil {
 			return engine.Outcome{Interrupted: true}
 		}
-		f := &engine.Failure{Code: engine.CodeOf(err), Message: err.Error()}
-		return engine.Outcome{Failure: f, Permanent: f.Code == engine.CodeNotFound}
 	}
 	return w.o.Exec(ctx, &engine.Attempt{Run: &it.run, Input: in, Started: it.started, Lease: it})
 }
@@ -395,9 +402,15 @@ func (w *worker) finish(it *item, out engine.Outcome) {
 	if next.State == engine.Succeeded {
 		rec.Output = engine.Value{Data: out.Output}
 		if len(out.Output) > maxInline {
-			v, err := w.e.objects.put(w.e.ctx, w.e.objectName(it.run.ID, "out"), out.Output)
+			v, err := w.putOutput(it, out.Output)
 			if err != nil {
-				w.outputFailed(it, err)
+				return
+			}
+			if !v.Apart { // no retry can make it smaller
+				it.run.Attempt--
+				w.finish(it, engine.Outcome{Permanent: true, Failure: &engine.Failure{
+					Code: engine.CodeTooLarge, Message: fmt.Sprintf("a result of %d bytes is over the limit of %d", len(out.Output), maxValue),
+				}})
 				return
 			}
 			rec.Output = v
@@ -406,16 +419,22 @@ func (w *worker) finish(it *item, out engine.Outcome) {
 	w.flush.record(it, rec)
 }
 
-// outputFailed charges an attempt whose result could not be stored.
-func (w *worker) outputFailed(it *item, err error) {
-	if w.e.died(err) || w.e.ctx.Err() != nil {
-		return
+// putOutput stores a large result, for as long as it takes; one that is over the
+// limit it gives back empty. An error says that this process ends.
+func (w *worker) putOutput(it *item, data []byte) (engine.Value, error) {
+	for {
+		v, err := w.e.objects.put(w.e.ctx, w.e.objectName(it.run.ID, "out"), data)
+		if err == nil || engine.CodeOf(err) == engine.CodeTooLarge {
+			return v, nil
+		}
+		if w.e.died(err) || w.e.ctx.Err() != nil {
+			return v, err
+		}
+		w.logError("store a large result; trying again", err)
+		if sleep(w.e.ctx, retryPause) != nil {
+			return v, err
+		}
 	}
-	it.run.Attempt--
-	w.finish(it, engine.Outcome{
-		Failure:   &engine.Failure{Code: engine.CodeOf(err), Message: err.Error()},
-		Permanent: engine.CodeOf(err) == engine.CodeTooLarge,
-	})
 }
 
 func (w *worker) record(it *item, next engine.Next) engine.Record {

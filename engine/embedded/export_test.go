@@ -1,0 +1,22 @@
+package embedded
+
+import (
+	"context"
+
+	"github.com/nats-io/nats.go"
+
+	"github.com/faena-dev/faena/engine"
+	"github.com/faena-dev/faena/engine/natsengine"
+)
+
+// Join opens the engine of another process, as it were, on e's server: it
+// connects as one would, without a socket.
+func (e *Engine) Join(ctx context.Context, name string, hook engine.WriteHook) (*natsengine.Engine, error) {
+	return natsengine.Connect(ctx, "nats://in-process", natsengine.Options{
+		Token: e.secret, Name: name, Hook: hook,
+		Nats: []nats.Option{nats.InProcessServer(inProcess{e}), nats.ReconnectJitter(0, 0)},
+	})
+}
+
+// Restart stops the server and starts it again, as after a full disk.
+func (e *Engine) Restart() { e.restart() }
