@@ -82,6 +82,7 @@ type item struct {
 	run         engine.Run
 	doubt       bool // ask before it starts
 	again       bool // it may have started before: record this start
+	noted       bool // all starts from this message are recorded
 	redelivered bool // its message was delivered before, or may have been
 	arrived     time.Time
 
@@ -521,6 +522,9 @@ func (w *worker) push(items ...*item) {
 
 // ended is told by the log's follower that a run has a terminal record.
 func (w *worker) ended(id engine.ID, s engine.State) {
+	if s == engine.Cancelled { // before its slot is free for a child of it
+		w.stops.add(id)
+	}
 	w.mu.Lock()
 	it := w.runs[id]
 	if it == nil {
