@@ -25,6 +25,9 @@ var (
 	ErrInput = errors.New("the output would replace an input: choose another output directory")
 	// ErrExists: there is another file in the output's place.
 	ErrExists = errors.New("the output exists and differs: remove it, allow overwriting, or choose another output directory")
+	// ErrSwept: somebody removed the half-written output. It goes away by trying
+	// again.
+	ErrSwept = errors.New("the half-written output was removed meanwhile: try again")
 )
 
 // DefaultMaxBytes is the longest input unless another limit is set: 256 MiB.

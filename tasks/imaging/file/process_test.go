@@ -16,7 +16,9 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -373,26 +375,63 @@ func TestProcessStopsWithContext(t *testing.T) {
 	}
 }
 
+// What a killed process left has no lock; what is being written has.
 func TestSweep(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
-	old := write(t, nil, dir, ".faena-OLD.tmp")
-	write(t, nil, dir, ".faena-YOUNG.tmp")
-	photo := write(t, nil, dir, "photo.jpg")
-	past := time.Now().Add(-2 * time.Hour)
-	for _, name := range []string{old, photo} {
-		if err := os.Chtimes(name, past, past); err != nil {
-			t.Fatal(err)
-		}
+	write(t, nil, dir, ".faena-DEAD.tmp")
+	write(t, nil, dir, "photo.jpg")
+	write(t, nil, dir, "faena-photo.tmp")
+	busy, err := os.OpenFile(write(t, nil, dir, ".faena-BUSY.tmp"), os.O_WRONLY, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer busy.Close()
+	if err := file.Lock(busy); err != nil {
+		t.Skipf("this system has no locks: %v", err)
 	}
 	if err := file.Sweep(dir, time.Hour); err != nil {
 		t.Fatal(err)
 	}
-	want := map[string]string{".faena-YOUNG.tmp": "", "photo.jpg": ""}
+	want := map[string]string{".faena-BUSY.tmp": "", "photo.jpg": "", "faena-photo.tmp": ""}
 	if diff := cmp.Diff(want, tree(t, dir)); diff != "" {
 		t.Errorf("after Sweep (-want +got):\n%s", diff)
 	}
 	if err := file.Sweep(filepath.Join(dir, "none"), 0); err != nil {
 		t.Errorf("Sweep(no directory) = %v, want no error", err)
+	}
+}
+
+// Sweeping harms nobody who writes.
+func TestSweepBesideProcess(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	in := write(t, encoded(t, codec.PNG, 20, 20), dir, "in.png")
+	out := filepath.Join(dir, "out")
+	var wg sync.WaitGroup
+	stop := make(chan struct{})
+	wg.Go(func() {
+		for {
+			select {
+			case <-stop:
+				return
+			default:
+			}
+			if err := file.Sweep(out, time.Hour); err != nil {
+				t.Errorf("Sweep = %v", err)
+				return
+			}
+		}
+	})
+	for i := range 100 {
+		name := filepath.Join(out, strconv.Itoa(i)+".png")
+		if _, err := file.Process(t.Context(), in, name, chain(t, "edges"), file.Options{}); err != nil {
+			t.Errorf("Process beside Sweep = %v", err)
+		}
+	}
+	close(stop)
+	wg.Wait()
+	if got := len(tree(t, out)); got != 100 {
+		t.Errorf("%d files in the output directory, want 100", got)
 	}
 }

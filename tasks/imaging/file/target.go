@@ -15,8 +15,11 @@ import (
 )
 
 // Temporary files are hidden and recognisable, so that Sweep can find those that
-// a killed process left.
+// a killed process left. Who writes one holds its lock.
 const tempPrefix, tempSuffix = ".faena-", ".tmp"
+
+// errBusy says that another process holds a lock.
+var errBusy = errors.New("locked by another process")
 
 // target is an output that is being written beside its place.
 type target struct {
@@ -29,12 +32,19 @@ func newTarget(out string) (*target, error) {
 	if err := os.MkdirAll(dir, 0o777); err != nil { //nolint:gosec // G301: the umask decides, as for any output
 		return nil, explain("make the output directory "+dir, err)
 	}
-	name := filepath.Join(dir, tempPrefix+rand.Text()+tempSuffix)
-	f, err := os.OpenFile(name, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o666) //nolint:gosec // G302, G304: as above
-	if err != nil {
-		return nil, explain("write to "+dir, err)
+	for {
+		name := filepath.Join(dir, tempPrefix+rand.Text()+tempSuffix)
+		f, err := os.OpenFile(name, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o666) //nolint:gosec // G302, G304: as above
+		if err != nil {
+			return nil, explain("write to "+dir, err)
+		}
+		busy := lock(f)
+		_, gone := os.Lstat(name)
+		if !errors.Is(busy, errBusy) && gone == nil {
+			return &target{out: out, file: f}, nil
+		}
+		_ = f.Close() // a sweep found it before it was locked
 	}
-	return &target{out: out, file: f}, nil
 }
 
 // discard removes what was not committed. It may follow commit.
@@ -46,7 +56,7 @@ func (t *target) discard() {
 // commit puts the file in its place, on disk. It returns true if the same content
 // is there already.
 func (t *target) commit(overwrite bool) (unchanged bool, err error) {
-	if err := errors.Join(t.file.Sync(), t.file.Close()); err != nil {
+	if err := t.sync(); err != nil {
 		return false, explain("write "+t.out, err)
 	}
 	if overwrite {
@@ -60,6 +70,9 @@ func (t *target) commit(overwrite bool) (unchanged bool, err error) {
 		}
 		return false, fmt.Errorf("write %s: %w", t.out, ErrExists)
 	}
+	if errors.Is(err, fs.ErrNotExist) {
+		return false, fmt.Errorf("write %s: %w", t.out, ErrSwept)
+	}
 	if err != nil {
 		return false, explain("write "+t.out, err)
 	}
@@ -67,6 +80,16 @@ func (t *target) commit(overwrite bool) (unchanged bool, err error) {
 		return false, explain("write "+t.out, err)
 	}
 	return false, nil
+}
+
+// sync writes the file to disk. It stays open where it is locked, as closing
+// would let it be swept.
+func (t *target) sync() error {
+	err := t.file.Sync()
+	if !locks {
+		err = errors.Join(err, t.file.Close())
+	}
+	return err
 }
 
 // settle gives the file its name if nothing has it: a link, as renaming replaces.
@@ -131,9 +154,9 @@ func syncDir(dir string) error {
 	return errors.Join(err, d.Close())
 }
 
-// Sweep removes what killed processes left half written in dir, if it is older
-// than age; younger ones may be another process's work. A dir that is not there
-// is clean.
+// Sweep removes what killed processes left half written in dir. Where a lock does
+// not tell that its writer lives, as on some network file systems, that is what is
+// older than age. A dir that is not there is clean.
 func Sweep(dir string, age time.Duration) error {
 	entries, err := os.ReadDir(dir)
 	if errors.Is(err, fs.ErrNotExist) {
@@ -147,13 +170,30 @@ func Sweep(dir string, age time.Duration) error {
 		if !e.Type().IsRegular() || !strings.HasPrefix(e.Name(), tempPrefix) || !strings.HasSuffix(e.Name(), tempSuffix) {
 			continue
 		}
-		info, err := e.Info()
-		if err != nil || time.Since(info.ModTime()) < age {
-			continue // gone meanwhile, or young
+		if err := sweep(filepath.Join(dir, e.Name()), age); err != nil && !errors.Is(err, fs.ErrNotExist) { // else gone meanwhile
+			errs = append(errs, fmt.Errorf("sweep %s: %w", dir, err))
 		}
-		errs = append(errs, os.Remove(filepath.Join(dir, e.Name())))
 	}
 	return errors.Join(errs...)
+}
+
+// sweep removes one temporary file if nobody writes it.
+func sweep(name string, age time.Duration) error {
+	f, err := os.OpenFile(name, os.O_WRONLY, 0) //nolint:gosec // G304: a name that newTarget chooses
+	if err != nil {
+		return err
+	}
+	defer f.Close() //nolint:errcheck // not written; ends the lock once the file is gone
+	switch err := lock(f); {
+	case errors.Is(err, errBusy):
+		return nil
+	case err != nil:
+		info, err := f.Stat()
+		if err != nil || time.Since(info.ModTime()) < age {
+			return err
+		}
+	}
+	return os.Remove(name)
 }
 
 // explain adds what to do to an error of the file system.
