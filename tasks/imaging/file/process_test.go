@@ -386,7 +386,7 @@ func TestSweep(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer busy.Close()
+	defer busy.Close() //nolint:errcheck // nothing was written
 	if err := file.Lock(busy); err != nil {
 		t.Skipf("this system has no locks: %v", err)
 	}

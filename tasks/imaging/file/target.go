@@ -40,7 +40,7 @@ func newTarget(out string) (*target, error) {
 		}
 		busy := lock(f)
 		_, gone := os.Lstat(name)
-		if !errors.Is(busy, errBusy) && gone == nil {
+		if !errors.Is(busy, errBusy) && !errors.Is(gone, fs.ErrNotExist) {
 			return &target{out: out, file: f}, nil
 		}
 		_ = f.Close() // a sweep found it before it was locked
