@@ -33,7 +33,7 @@ type direct struct {
 }
 
 // builtin are the direct commands of the program.
-func builtin() []direct { return []direct{factorials()} }
+func builtin() []direct { return []direct{factorials(), images()} }
 
 // job is one call of a direct command; see work. Its methods are called in this
 // order, submit or attach only one of them.

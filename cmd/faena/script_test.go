@@ -33,7 +33,9 @@ func TestScripts(t *testing.T) {
 		Setup: func(e *testscript.Env) error {
 			e.Setenv("XDG_STATE_HOME", filepath.Join(e.WorkDir, "state"))
 			e.Setenv("NO_COLOR", "1")
-			return nil
+			pictures, err := filepath.Abs("../../tasks/imaging/codec/testdata")
+			e.Setenv("PICTURES", pictures)
+			return err
 		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
 			"exits": exits, "until": until, "lines": lines, "left": left, "perm": perm, "env-from": envFrom,
