@@ -170,8 +170,9 @@ type Options struct {
 	// Budget is how many pixels all runs together hold in memory: one that does not
 	// fit waits, and one that never would goes alone. A filter's input and output
 	// count both, and a pixel takes 4 to 8 bytes, or twice that with 16 bits per
-	// sample. The bytes of the files being read come on top. Default 50 million for
-	// each of runtime.GOMAXPROCS.
+	// sample. The bytes of the files being read come on top, and garbage: to shrink
+	// photographs of 24 million pixels took 0.6 GB one at a time, and 0.9 GB with a
+	// budget of 100 million. Default 30 million for each of runtime.GOMAXPROCS.
 	Budget int64
 	// MaxPixels is the most that a run may ask for as its MaxPixels; default 500
 	// million.
@@ -188,7 +189,7 @@ func Handlers(o Options) []faena.Handler {
 		o.Workers = runtime.GOMAXPROCS(0)
 	}
 	if o.Budget <= 0 {
-		o.Budget = 50_000_000 * int64(runtime.GOMAXPROCS(0))
+		o.Budget = 30_000_000 * int64(runtime.GOMAXPROCS(0))
 	}
 	if o.MaxPixels <= 0 {
 		o.MaxPixels = 500_000_000
