@@ -1,0 +1,104 @@
+package natsengine
+
+import (
+	"fmt"
+	"time"
+
+	"github.com/faena-dev/faena/engine"
+)
+
+// finish writes what follows an attempt.
+func (w *worker) finish(it *item, out engine.Outcome) {
+	if w.e.dead.Load() {
+		return
+	}
+	next := it.run.After(out, time.Now())
+	if next.State == engine.Retrying {
+		it.saveNow()
+	}
+	if out.Interrupted {
+		w.handBack(it)
+		return
+	}
+	if next.Charged {
+		it.run.Attempt++
+	}
+	if next.State == engine.Retrying {
+		w.again(it, next)
+		return
+	}
+	rec := w.record(it, next)
+	if next.State == engine.Succeeded {
+		rec.Output = engine.Value{Data: out.Output}
+		if len(out.Output) > maxInline {
+			v, err := w.putOutput(it, out.Output)
+			if err != nil {
+				return
+			}
+			if !v.Apart { // no retry can make it smaller
+				it.run.Attempt--
+				w.finish(it, engine.Outcome{Permanent: true, Failure: &engine.Failure{
+					Code: engine.CodeTooLarge, Message: fmt.Sprintf("a result of %d bytes is over the limit of %d", len(out.Output), maxValue),
+				}})
+				return
+			}
+			rec.Output = v
+		}
+	}
+	w.flush.record(it, rec)
+}
+
+// putOutput stores a large result, for as long as it takes; one that is over the
+// limit it gives back empty. An error says that this process ends.
+func (w *worker) putOutput(it *item, data []byte) (engine.Value, error) {
+	for {
+		v, err := w.e.objects.put(w.e.ctx, w.e.objectName(it.run.ID, "out"), data)
+		if err == nil || engine.CodeOf(err) == engine.CodeTooLarge {
+			return v, nil
+		}
+		if w.e.died(err) || w.e.ctx.Err() != nil {
+			return v, err
+		}
+		w.logError("store a large result; trying again", err)
+		if sleep(w.e.ctx, retryPause) != nil {
+			return v, err
+		}
+	}
+}
+
+func (w *worker) record(it *item, next engine.Next) engine.Record {
+	r := &it.run
+	keep := r.Keep[0]
+	if next.State == engine.Failed {
+		keep = r.Keep[1]
+	}
+	rec := engine.Record{
+		ID: r.ID, State: next.State, Queue: r.Queue, Task: r.Task, Rev: rank(r.Rev, 1), Attempt: r.Attempt, Deaths: r.Deaths,
+		Keep: keep, End: time.Now().UnixMilli(), Parent: r.Parent, RetryOf: r.RetryOf, Tags: r.Tags, Failure: next.Failure,
+	}
+	if !it.started.IsZero() {
+		rec.Start = it.started.UnixMilli()
+	}
+	if u := it.u; u != nil {
+		rec.Src, rec.SrcSeq = u.in.src, u.seq
+	}
+	return rec
+}
+
+// again schedules the next attempt: a short wait is spent here, without a slot
+// and under the lease; a longer one is a message of its own.
+func (w *worker) again(it *item, next engine.Next) {
+	if next.Failure != nil {
+		it.run.Failure = next.Failure
+	}
+	if d := time.Until(next.At); d < soon {
+		w.mu.Lock()
+		it.settled = false
+		it.started = time.Time{}
+		w.mu.Unlock()
+		w.later(it, d)
+		return
+	}
+	it.run.At = next.At.UnixMilli()
+	w.flush.delayed(it)
+}
