@@ -80,8 +80,11 @@ func (f *flusher) add(j job) {
 		f.cond.Wait()
 	}
 	f.pending = append(f.pending, j)
+	first := len(f.pending) == 1
 	f.mu.Unlock()
-	f.cond.Signal()
+	if first {
+		f.cond.Broadcast()
+	}
 }
 
 // drain waits until all is written, or ctx ends.

@@ -23,6 +23,7 @@ type follower struct {
 	dec  engine.Decoder
 	read atomic.Uint64 // sequence that the worker knows up to
 	seen atomic.Uint64 // sequence handled up to
+	ends []end         // of the segment at hand
 	held chan segment  // read and not handled yet; nil in fast mode
 
 	mu   sync.Mutex
@@ -98,15 +99,24 @@ func (f *follower) tellWorker(data []byte) error {
 	if w == nil {
 		return nil
 	}
-	return engine.Frames(data, func(body []byte, _ int) error {
+	f.ends = f.ends[:0]
+	err := engine.Frames(data, func(body []byte, _ int) error {
 		if len(body) < 17 {
 			return fmt.Errorf("record of %d bytes", len(body))
 		}
 		if state := engine.State(body[16]); state.Terminal() {
-			w.ended(engine.ID(body[:16]), state)
+			f.ends = append(f.ends, end{engine.ID(body[:16]), state})
 		}
 		return nil
 	})
+	w.ended(f.ends)
+	return err
+}
+
+// end is that a run has a terminal record.
+type end struct {
+	id    engine.ID
+	state engine.State
 }
 
 // release handles segments once they are on disk.

@@ -229,10 +229,13 @@ func (in *intake) status(m *nats.Msg) {
 // decode makes items of a message's runs and sends each on its way.
 func (in *intake) decode(u *unit, data []byte, doubt, again bool) {
 	w := in.w
-	var items []*item
+	n := 0
+	_ = engine.Frames(data, func([]byte, int) error { n++; return nil }) // told below
+	all, items := make([]item, n), make([]*item, 0, n)
 	now := time.Now()
 	err := engine.Frames(data, func(body []byte, off int) error {
-		it := &item{w: w, u: u, off: off, arrived: now}
+		it := &all[len(items)]
+		it.w, it.u, it.off, it.arrived = w, u, off, now
 		if err := in.dec.Run(body, &it.run); err != nil {
 			return err
 		}
@@ -278,6 +281,7 @@ func (w *worker) claim(items []*item) {
 		}
 		w.runs[it.run.ID] = it
 		p := w.tasks[taskKey{it.run.Queue, it.run.Task}]
+		it.pace = p
 		switch {
 		case p == nil:
 			park = append(park, it)

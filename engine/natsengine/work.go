@@ -84,6 +84,7 @@ type item struct {
 	noted       bool // all starts from this message are recorded
 	redelivered bool // its message was delivered before, or may have been
 	arrived     time.Time
+	pace        *pace // of its task
 
 	// The rest is guarded by w.mu.
 	started  time.Time
@@ -337,7 +338,7 @@ func (w *worker) attempted(it *item, out engine.Outcome) (slot bool) {
 	it.running, it.yielded = false, false
 	drop := it.settled
 	it.settled = true
-	if p := w.tasks[taskKey{it.run.Queue, it.run.Task}]; p != nil {
+	if p := it.pace; p != nil {
 		p.add(time.Since(it.started))
 	}
 	if !slot && w.stopping {
@@ -423,31 +424,34 @@ func (w *worker) push(items ...*item) {
 	w.mu.Unlock()
 }
 
-// ended is told by the log's follower that a run has a terminal record.
-func (w *worker) ended(id engine.ID, s engine.State) {
-	if s == engine.Cancelled { // before its slot is free for a child of it
-		w.stops.add(id)
+// ended is told by the log's follower which runs have a terminal record.
+func (w *worker) ended(ends []end) {
+	for _, e := range ends {
+		if e.state == engine.Cancelled { // before its slot is free for a child of it
+			w.stops.add(e.id)
+		}
 	}
+	var stop []func()
 	w.mu.Lock()
-	it := w.runs[id]
-	if it == nil {
-		w.mu.Unlock()
-		return
-	}
-	it.ended = true
-	cancel := it.cancel
-	if it.settled || !it.running {
-		cancel = nil
+	for _, e := range ends {
+		it := w.runs[e.id]
+		if it == nil {
+			continue
+		}
+		it.ended = true
+		if it.settled || !it.running {
+			continue
+		}
+		cause, cancel := engine.ErrLost, it.cancel
+		if e.state == engine.Cancelled {
+			cause = engine.ErrCancelled
+		}
+		stop = append(stop, func() { cancel(cause) })
 	}
 	w.mu.Unlock()
-	if cancel == nil {
-		return
+	for _, f := range stop {
+		f()
 	}
-	if s == engine.Cancelled {
-		cancel(engine.ErrCancelled)
-		return
-	}
-	cancel(engine.ErrLost)
 }
 
 // reconnects counts the times that the connection which delivers was made again.
