@@ -33,13 +33,14 @@ func TestScripts(t *testing.T) {
 		Setup: func(e *testscript.Env) error {
 			e.Setenv("XDG_STATE_HOME", filepath.Join(e.WorkDir, "state"))
 			e.Setenv("NO_COLOR", "1")
+			e.Setenv("GOMAXPROCS", "2") // slots, and so how much is under way when something is killed
 			pictures, err := filepath.Abs("../../tasks/imaging/codec/testdata")
 			e.Setenv("PICTURES", pictures)
 			return err
 		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
 			"exits": exits, "until": until, "lines": lines, "left": left, "perm": perm, "env-from": envFrom,
-			"more": more, "forget": forget, "port": port, "fetch": fetch,
+			"more": more, "forget": forget, "port": port, "fetch": fetch, "once": once,
 		},
 	})
 }
@@ -179,5 +180,25 @@ func fetch(ts *testscript.TestScript, _ bool, args []string) {
 	ts.Check(res.Body.Close())
 	if res.StatusCode != want {
 		ts.Fatalf("GET %s = %s, want %d", args[1], res.Status, want)
+	}
+}
+
+// once TOLD LOG checks that each word that was told, as in "a!", was said once.
+func once(ts *testscript.TestScript, _ bool, args []string) {
+	said := strings.Fields(ts.ReadFile(args[1]))
+	told := strings.Fields(ts.ReadFile(args[0]))
+	if len(told) == 0 {
+		ts.Fatalf("%s is empty", args[0])
+	}
+	for _, word := range told {
+		n := 0
+		for _, s := range said {
+			if s+"!" == word {
+				n++
+			}
+		}
+		if n != 1 {
+			ts.Fatalf("%s was said %d times, want once", word, n)
+		}
 	}
 }
