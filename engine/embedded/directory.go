@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"time"
 
 	"github.com/faena-dev/faena/engine"
 )
@@ -46,7 +47,13 @@ func openDirectory(dir, boot string) (*directory, error) {
 		d.boot = bootID()
 	}
 	var err error
-	if d.lock, err = lock(d.path(lockFile)); err != nil {
+	for try := 0; ; try++ {
+		if d.lock, err = lock(d.path(lockFile)); !errors.Is(err, errLocked) || try == 5 {
+			break
+		}
+		time.Sleep(20 * time.Millisecond) // somebody may only look whether it is taken
+	}
+	if err != nil {
 		if errors.Is(err, errLocked) {
 			err = &engine.Error{Code: engine.CodeConflict, Op: "open " + dir, Err: errors.New("another process uses this data directory: end it, or choose another directory")}
 		}

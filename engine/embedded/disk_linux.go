@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"path/filepath"
 	"strings"
 
 	"golang.org/x/sys/unix"
@@ -25,6 +26,16 @@ func lock(path string) (*os.File, error) {
 		return nil, fmt.Errorf("lock the data directory: %w", err)
 	}
 	return f, nil
+}
+
+// owned tells whether a process has the directory open.
+func owned(dir string) bool {
+	f, err := lock(filepath.Join(dir, lockFile))
+	if err != nil {
+		return errors.Is(err, errLocked)
+	}
+	f.Close() //nolint:errcheck,gosec // gives the lock back
+	return false
 }
 
 // bootID names this boot of the machine.

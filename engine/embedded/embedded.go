@@ -10,6 +10,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io/fs"
 	"log/slog"
 	"net"
 	"os"
@@ -378,6 +379,9 @@ type Address struct {
 func Find(dir string) (Address, error) {
 	var a Address
 	b, err := os.ReadFile(filepath.Join(dir, addressFile)) //nolint:gosec // the caller's directory
+	if err == nil && !owned(dir) {                         // left behind by one that was killed
+		err = fs.ErrNotExist
+	}
 	if err != nil {
 		return a, &engine.Error{Code: engine.CodeUnavailable, Op: "find the local server", Err: fmt.Errorf("no faena serve runs on %s: start one, or say where by --server", dir)}
 	}

@@ -278,5 +278,8 @@ func (e *Engine) setPause(ctx context.Context, op, queue string, set func(ctx co
 			}
 		}
 	}
+	if err := e.nc.Publish(subjectKick, []byte(queue)); err != nil {
+		return &engine.Error{Code: engine.CodeUnavailable, Op: op, Err: err}
+	}
 	return e.commit(ctx)
 }

@@ -32,7 +32,7 @@ const (
 	subjectMark   = prefix + ".mark"    // log sequence on disk, core message
 	subjectSpace  = prefix + ".space"   // why no run is accepted, core message
 	subjectBeat   = prefix + ".beat"    // heartbeats of nodes, core messages
-	subjectWho    = prefix + ".who"     // asks workers what is under way
+	subjectKick   = prefix + ".kick"    // tells workers to ask a queue for messages again
 )
 
 // Which stream a message stood in, as records and the index name it.

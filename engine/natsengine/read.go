@@ -533,12 +533,18 @@ func (h *holder) waits(ctx context.Context, i *engine.Info) string {
 	if p, err := h.e.paused(ctx, i.Queue); err == nil && p {
 		return "queue " + i.Queue + " is paused"
 	}
-	queue := false
+	queue, full := false, false
 	for _, n := range h.nodes.infos() {
 		queue = queue || slices.Contains(n.Queues, i.Queue)
 		if slices.Contains(n.Routes, engine.Route{Queue: i.Queue, Task: i.Task}) {
-			return "all slots are taken"
+			if n.Busy < n.Slots {
+				return "" // it is about to start
+			}
+			full = true
 		}
+	}
+	if full {
+		return "all slots are taken"
 	}
 	if queue {
 		return "no live worker knows task " + i.Task

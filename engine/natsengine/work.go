@@ -3,6 +3,7 @@ package natsengine
 import (
 	"context"
 	"errors"
+	"fmt"
 	"os"
 	"runtime"
 	"strconv"
@@ -150,6 +151,10 @@ func (w *worker) start() error {
 	if w.pub, err = newPublisher(w.nc, w.e.cfg.Hook); err != nil {
 		w.nc.Close()
 		return err
+	}
+	if _, err = w.nc.Subscribe(subjectKick, func(m *nats.Msg) { w.kicked(string(m.Data)) }); err != nil {
+		w.nc.Close()
+		return fmt.Errorf("subscribe to news of queues: %w", err)
 	}
 	if w.stops, err = followCancelled(w); err != nil {
 		w.nc.Close()
@@ -456,6 +461,19 @@ func (w *worker) ended(ends []end) {
 
 // reconnects counts the times that the connection which delivers was made again.
 func (w *worker) reconnects() uint64 { return w.nc.Stats().Reconnects }
+
+// kicked asks a queue for messages again: what was asked for while it was paused
+// may not be answered.
+func (w *worker) kicked(queue string) {
+	w.mu.Lock()
+	for _, in := range w.intakes {
+		if in.queue == queue {
+			in.open = 0
+		}
+	}
+	w.mu.Unlock()
+	w.pump()
+}
 
 func (w *worker) disconnected() {
 	w.pub.disconnected()
