@@ -28,7 +28,7 @@ const (
 	opRecord = "record" // a run's terminal record
 	opCommit = "commit"
 	opSettle = "settle" // sync, in fast mode too
-	opQueue  = "queue" // a queue was made
+	opQueue  = "queue"  // a queue was made
 	opHello  = "hello"
 	opOpened = "opened" // where a stream ended when the server started
 )
