@@ -152,10 +152,29 @@ func (f *flusher) write(jobs []job) {
 			return
 		}
 	}
-	for i := range jobs {
-		f.w.tidy(&jobs[i])
-	}
+	f.tidy(jobs)
 	f.w.releaseAll(jobs)
+}
+
+// tidy deletes what ended runs do not need any more. What a crash leaves, or
+// cannot be deleted now, is swept or found ended later.
+func (f *flusher) tidy(jobs []job) {
+	w := f.w
+	homed := false
+	w.mu.Lock()
+	for i := range jobs {
+		homed = homed || jobs[i].it.homed
+	}
+	w.mu.Unlock()
+	if homed {
+		if err := w.e.settle(w.e.ctx); err != nil {
+			w.logError("sync before home entries are dropped", err)
+			return
+		}
+	}
+	for i := range jobs {
+		w.tidy(&jobs[i])
+	}
 }
 
 func (f *flusher) try(jobs []job) error {
@@ -243,12 +262,12 @@ func (w *worker) tidy(j *job) {
 	homed, saved := it.homed, it.saved || it.run.Attempt > 1 || it.run.Deaths > 0
 	w.mu.Unlock()
 	if homed {
-		if err := w.e.forget(w.e.ctx, streamHome, subjectHome+it.run.ID.String()); err != nil && w.e.written(err) != nil {
+		if err := w.e.discard(w.e.ctx, streamHome, subjectHome+it.run.ID.String()); err != nil && w.e.written(err) != nil {
 			w.logError("drop a home entry", err)
 		}
 	}
 	if j.kind == jobRecord && saved {
-		if err := w.e.forget(w.e.ctx, streamSaved, subjectSaved+it.run.ID.String()); err != nil && w.e.written(err) != nil {
+		if err := w.e.discard(w.e.ctx, streamSaved, subjectSaved+it.run.ID.String()); err != nil && w.e.written(err) != nil {
 			w.logError("drop a checkpoint", err)
 		}
 	}

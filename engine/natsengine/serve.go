@@ -27,7 +27,8 @@ const (
 	opAsk    = "ask"    // what is known of runs in doubt
 	opRecord = "record" // a run's terminal record
 	opCommit = "commit"
-	opQueue  = "queue" // a queue was made
+	opSettle = "settle" // sync, in fast mode too
+	opQueue  = "queue"  // a queue was made
 	opHello  = "hello"
 	opOpened = "opened" // where a stream ended when the server started
 )
@@ -154,6 +155,8 @@ func (h *holder) serve(ctx context.Context, op string, q *request) (*answer, err
 		a.Record, err = h.record(ctx, q.IDs)
 	case opCommit:
 		err = h.commit(ctx, q.Mark)
+	case opSettle:
+		err = h.e.settle(ctx)
 	case opOpened:
 		a.Mark = h.opened[q.Queue]
 	case opQueue:

@@ -244,9 +244,33 @@ func (e *Engine) purge(ctx context.Context, stream, subject string, before uint6
 	return nil
 }
 
-// forget deletes a subject's messages, as a write that tests can fail.
+// forget deletes a subject's messages once what makes them needless is on disk,
+// in fast mode too: else a power cut could take that and leave the deletion.
 func (e *Engine) forget(ctx context.Context, stream, subject string) error {
+	if err := e.settle(ctx); err != nil {
+		return err
+	}
+	return e.discard(ctx, stream, subject)
+}
+
+// discard is forget without the wait. It is a write that tests can fail.
+func (e *Engine) discard(ctx context.Context, stream, subject string) error {
 	return e.hooked(engine.WriteForget, func() error { return e.purge(ctx, stream, subject, 0) })
+}
+
+// settle waits in fast mode until what was written before is on disk, as far as
+// anybody sees to that; in strict mode a commit has done it.
+func (e *Engine) settle(ctx context.Context) error {
+	switch {
+	case e.cfg.Commit != nil:
+		return nil
+	case e.cfg.Sync != nil:
+		return e.cfg.Sync(ctx)
+	case e.holder != nil:
+		return nil
+	}
+	_, err := e.ask(ctx, opSettle, &request{})
+	return err
 }
 
 // batchGet reads up to n messages of a subject from a sequence on.
