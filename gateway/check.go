@@ -82,7 +82,7 @@ func (g *Gateway) check(r *http.Request) error {
 		return &Problem{
 			Status: http.StatusForbidden, Code: "host",
 			Detail: fmt.Sprintf("this faena does not answer to the host %q", r.Host),
-			Remedy: "use http://localhost or the address it was started with, or start it with --allowed-host and that name",
+			Remedy: "use http://localhost or the address it was started with, or start it with --allowed-hosts and that name",
 		}
 	}
 	err := g.origins.Check(r)

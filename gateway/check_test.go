@@ -73,7 +73,7 @@ func TestHosts(t *testing.T) {
 		}
 	}
 	p := read[gateway.Problem](t, send(own, "GET", "/", "", "Host", "evil.example", "Accept", "text/html"), http.StatusForbidden)
-	if p.Code != "host" || !strings.Contains(p.Remedy, "--allowed-host") {
+	if p.Code != "host" || !strings.Contains(p.Remedy, "--allowed-hosts") {
 		t.Errorf("problem = %+v, want code host and its remedy", p)
 	}
 }

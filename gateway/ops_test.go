@@ -236,7 +236,7 @@ func TestPages(t *testing.T) {
 	h := submit(t, g, "hang", "null", "")
 	until(t, g, h.ID, faena.Running)
 	for path, want := range map[string][]string{
-		"/":                        {"1 run under way", "1.2.3", "Durability is fast", "/background-tasks", "/status", "/metrics", `action="/queues/quick/pause"`, "&lt;b&gt;no&lt;/b&gt; luck"},
+		"/":                        {"1 run under way", "1.2.3", "Durability is fast", "/background-tasks", "/status", "/metrics", `action="/queues/quick/pause"`, `data-say-on="Live"`, "&lt;b&gt;no&lt;/b&gt; luck"},
 		"/background-tasks":        {"Scheduled", "Running", "Last finished", "/runs/" + e.ID.String()},
 		"/runs":                    {"/runs/" + f.ID.String(), `<option value="failed">`},
 		"/runs?state=failed&task=": {`<option value="failed" selected>`, "sour"},

@@ -27,7 +27,7 @@ func (p *Pages) funcs() template.FuncMap {
 		"percent": percent,
 		"size":    size,
 		"tags":    tags,
-		"short":   func(id faena.ID) string { return id.String()[12:20] }, // what differs between neighbours
+		"short":   func(id faena.ID) string { return id.String()[14:20] }, // what differs between neighbours
 		"line":    line,
 		"sum":     func(m map[string]int64, states ...string) (n int64) { return total(m, states) },
 		"state":   func(s any) string { return fmt.Sprint(s) },
@@ -59,7 +59,7 @@ func rate(f float64) string {
 	case f < 1:
 		return strconv.FormatFloat(f, 'f', 2, 64)
 	case f < 100:
-		return strconv.FormatFloat(f, 'f', 1, 64)
+		return strings.TrimSuffix(strconv.FormatFloat(f, 'f', 1, 64), ".0")
 	}
 	return thousands(int64(math.Round(f)))
 }
@@ -129,6 +129,8 @@ func took(from, to any) string {
 	}
 	d := max(b.Sub(a), 0)
 	switch {
+	case d < time.Millisecond:
+		return "< 1 ms"
 	case d < time.Second:
 		return fmt.Sprintf("%d ms", d.Milliseconds())
 	case d < 10*time.Second:

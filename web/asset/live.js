@@ -1,6 +1,7 @@
 // Draws the live parts of a page again every two seconds, from the page itself:
 // the server's templates are the only place that knows how things look.
 const every = 2000;
+const words = { on: 'sayOn', off: 'sayOff', lost: 'sayLost' };
 const button = document.querySelector('[data-live-toggle]');
 let paused = false;
 let timer = 0;
@@ -16,7 +17,7 @@ function busy(part) {
 function show(state) {
   if (!button) return;
   button.dataset.state = state;
-  button.querySelector('span').textContent = button.dataset[state];
+  button.querySelector('span').textContent = button.dataset[words[state]];
   button.setAttribute('aria-pressed', String(!paused));
 }
 
