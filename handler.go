@@ -17,6 +17,7 @@ type Handler struct {
 	set    settings
 	queues []string
 	call   func(context.Context, []byte) ([]byte, error)
+	check  func([]byte) error // whether an input decodes
 }
 
 // Task is the name of the task it executes.

@@ -23,7 +23,8 @@ const abandonTime = 10 * time.Second
 // null), and returns when it is stored. The options count from the library's
 // defaults, or from the task's definition if this node has a handler for it;
 // without [Queue] the run goes to the queue from which live workers take the
-// task. A task that none of them knows is an error with CodeUnknownTask, unless
+// task. An input that does not decode is an error with CodeInput where this node
+// has a handler for the task; elsewhere the run fails. A task that none of them knows is an error with CodeUnknownTask, unless
 // [AllowUnknown] is given.
 func (n *Node) Submit(ctx context.Context, task string, input json.RawMessage, opts ...Option) (ID, error) {
 	ids, err := n.submitRaw(ctx, task, []json.RawMessage{input}, false, opts)
@@ -62,6 +63,14 @@ func (n *Node) submitRaw(ctx context.Context, task string, inputs []json.RawMess
 	for i, in := range inputs {
 		if o.inputs[i], err = encodeInput(task, in); err != nil {
 			return nil, err
+		}
+		if e := n.table.Load().handlers[task]; e != nil { // what would fail here is refused
+			if err := n.checkInput(task, o.inputs[i]); err != nil {
+				return nil, err
+			}
+			if err := e.check(o.inputs[i]); err != nil {
+				return nil, &Error{Code: CodeInput, Op: op, Err: err}
+			}
 		}
 	}
 	if err := n.submit(ctx, &o); err != nil {

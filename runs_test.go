@@ -39,6 +39,7 @@ func TestSubmitByName(t *testing.T) {
 		"unknown, allowed":  {task: "none", opts: []faena.Option{faena.AllowUnknown()}, queue: "default", data: "null", attempts: 5},
 		"known, allowed":    {task: "far", opts: []faena.Option{faena.AllowUnknown()}, queue: "b", data: "null", attempts: 5},
 		"not JSON":          {task: "here", input: "{", code: faena.CodeInput},
+		"wrong type":        {task: "here", input: `"x"`, code: faena.CodeInput},
 		"too large":         {task: "here", input: `"123456789012345678901"`, code: faena.CodeTooLarge},
 		"no name":           {task: "a b", code: faena.CodeInvalid},
 		"wrong option":      {task: "here", opts: []faena.Option{faena.Window(0)}, code: faena.CodeInvalid},

@@ -53,6 +53,9 @@ func (t Task[In, Out]) With(fn func(context.Context, In) (Out, error)) Handler {
 			return nil, err
 		}
 		return encodeOutput(t.name, out)
+	}, check: func(input []byte) error {
+		_, err := decodeInput[In](t.name, input)
+		return err
 	}}
 }
 
