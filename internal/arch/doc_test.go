@@ -108,7 +108,7 @@ func settings(pkg string, decl ast.Decl) []string {
 // Links between pages lead somewhere.
 func TestLinks(t *testing.T) {
 	t.Parallel()
-	link := regexp.MustCompile(`\]\(([^)\s]+)\)`)
+	link := regexp.MustCompile(`\]\(([^)\s"]+)\)`)
 	walk(t, func(p string) {
 		if !strings.HasSuffix(p, ".md") {
 			return
