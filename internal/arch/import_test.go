@@ -30,6 +30,7 @@ var rules = []rule{
 	{"gateway", []string{".", "web", "internal/..."}},
 	{"web", []string{".", "internal/..."}},
 	{"cmd/...", []string{"..."}},
+	{"examples/...", []string{".", "engine/embedded", "engine/natsengine", "tasks/...", "gateway"}}, // no internals: as a user has it
 	{"internal/e2e/...", []string{"..."}},
 	{"internal/...", []string{"internal/..."}},
 }
@@ -103,6 +104,8 @@ func TestMayImport(t *testing.T) {
 		{"tasks/scrape", ".", true},
 		{"tasks/scrape/robots", "tasks/scrape/frontier", true},
 		{"tasks/scrape", "engine", false},
+		{"examples/hello", "engine/embedded", true},
+		{"examples/hello", "internal/retry", false},
 		{"internal/retry", ".", false},
 		{"internal/e2e", "cmd/faena", true},
 		{"web", "gateway", false},

@@ -1,0 +1,4 @@
+package main
+
+// Main is the program, for its test.
+var Main = main
