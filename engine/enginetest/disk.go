@@ -5,104 +5,105 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
-	"strconv"
 	"sync"
 	"time"
 )
 
-// disk is what is safe from a power cut: copies of a directory, each as of a
-// sync. The engine gets them as they were, whatever the file system did.
+// disk is what is safe from a power cut: a directory as of the last sync, in
+// memory.
 type disk struct {
-	mu   sync.Mutex
-	at   string // where copies are kept
-	n    int
-	now  time.Time         // by the file system's clock
-	last string            // the newest that a living process has made
-	was  map[string]copied // files of the newest, by path
+	mu  sync.Mutex
+	was map[string]stored // by path in the directory
 }
 
-// copied is a file as it was when it was copied to a path.
-type copied struct {
-	to   string
-	size int64
+// stored is a file, or a directory, as of a sync.
+type stored struct {
+	dir  bool
+	data []byte
 	time time.Time
+	old  bool // the time tells whether the file has changed
 }
 
-// settled is the age from which a file's time tells whether it has changed.
-const settled = 20 * time.Millisecond
+// settledAfter is the age from which a file's time tells whether it has changed
+// since: those of many systems are coarse.
+const settledAfter = 20 * time.Millisecond
 
-// sync copies the directory; that counts unless its process has died.
+// sync reads the directory; that counts unless its process has died meanwhile.
 func (d *disk) sync(dir string, l *life) error {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	d.n++
-	to := filepath.Join(d.at, strconv.Itoa(d.n))
-	if err := os.MkdirAll(to, 0o700); err != nil {
-		return err
-	}
-	i, err := os.Stat(to)
+	now, err := fileTime(dir)
 	if err != nil {
 		return err
 	}
-	d.now = i.ModTime()
-	is := map[string]copied{}
-	if err := d.copy(to, dir, is); err != nil {
+	is := map[string]stored{}
+	err = filepath.WalkDir(dir, func(path string, e fs.DirEntry, err error) error {
+		if err == nil {
+			err = d.read(is, path, path[len(dir):], e, now)
+		}
+		if errors.Is(err, fs.ErrNotExist) { // the directory is in use
+			return nil
+		}
+		return err
+	})
+	if err == nil && !l.dead.Load() {
+		d.was = is
+	}
+	return err
+}
+
+// fileTime is what the file system's clock says: a test's is another.
+func fileTime(dir string) (time.Time, error) {
+	probe := dir + ".now"
+	if err := os.WriteFile(probe, nil, 0o600); err != nil {
+		return time.Time{}, err
+	}
+	i, err := os.Stat(probe)
+	if err != nil {
+		return time.Time{}, err
+	}
+	return i.ModTime(), nil
+}
+
+func (d *disk) read(is map[string]stored, path, name string, e fs.DirEntry, now time.Time) error {
+	i, err := e.Info()
+	if err != nil {
 		return err
 	}
-	if l.dead.Load() { // the power went before the sync was done
-		return nil
+	s := stored{dir: i.IsDir(), time: i.ModTime(), old: now.Sub(i.ModTime()) > settledAfter}
+	if was, ok := d.was[name]; ok && was.old && was.time.Equal(s.time) && len(was.data) == int(i.Size()) {
+		s.data = was.data
+	} else if !s.dir {
+		if s.data, err = os.ReadFile(path); err != nil {
+			return err
+		}
 	}
-	d.last, d.was = to, is
+	is[name] = s
 	return nil
 }
 
-// restore makes the directory as it was synced last.
+// restore makes a directory that is as it was synced last.
 func (d *disk) restore(dir string) error {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	if d.last == "" { // never
-		return os.MkdirAll(dir, 0o700)
-	}
-	return os.CopyFS(dir, os.DirFS(d.last))
-}
-
-// copy copies a directory in use: what goes meanwhile is left out, what has not
-// changed since the last copy is linked to it.
-func (d *disk) copy(to, from string, is map[string]copied) error {
-	if err := os.MkdirAll(to, 0o700); err != nil {
+	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return err
 	}
-	all, err := os.ReadDir(from)
-	if err != nil {
-		return err
-	}
-	for _, f := range all {
-		src, dst := filepath.Join(from, f.Name()), filepath.Join(to, f.Name())
-		if f.IsDir() {
-			err = d.copy(dst, src, is)
-		} else {
-			err = d.file(dst, src, is)
+	for name, s := range d.was {
+		path := dir + name
+		at := filepath.Dir(path)
+		if s.dir {
+			at = path
 		}
-		if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		if err := os.MkdirAll(at, 0o700); err != nil {
+			return err
+		}
+		if s.dir {
+			continue
+		}
+		if err := os.WriteFile(path, s.data, 0o600); err != nil {
 			return err
 		}
 	}
 	return nil
-}
-
-func (d *disk) file(dst, src string, is map[string]copied) error {
-	i, err := os.Stat(src)
-	if err != nil {
-		return err
-	}
-	now := copied{dst, i.Size(), i.ModTime()}
-	is[src] = now
-	if was, ok := d.was[src]; ok && was.size == now.size && was.time.Equal(now.time) && d.now.Sub(now.time) > settled {
-		return os.Link(was.to, dst)
-	}
-	data, err := os.ReadFile(src)
-	if err != nil {
-		return err
-	}
-	return os.WriteFile(dst, data, 0o600)
 }

@@ -92,7 +92,9 @@ func (it *item) Regain(ctx context.Context) error {
 // regained: next has counted the slot as busy already.
 func (it *item) regained() {
 	it.yielded, it.waits = false, time.Time{}
-	it.w.waiting--
+	if it.w.waiting--; it.w.waiting == 0 && it.w.stopping {
+		it.w.cond.Broadcast() // slots that stood by for it may end
+	}
 }
 
 // Progress implements engine.Lease.

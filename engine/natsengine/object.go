@@ -1,12 +1,16 @@
 package natsengine
 
 import (
-	"bytes"
 	"context"
+	"crypto/sha256"
+	"encoding/base64"
+	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
 	"sync"
 
+	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 
 	"github.com/faena-dev/faena/engine"
@@ -56,23 +60,70 @@ func (o *objects) put(ctx context.Context, name string, data []byte) (engine.Val
 	if len(data) > maxValue {
 		return engine.Value{}, &engine.Error{Code: engine.CodeTooLarge, Err: fmt.Errorf("a value of %d bytes is over the limit of %d: store it elsewhere and pass its address", len(data), maxValue)}
 	}
-	err := o.e.hooked(engine.WriteObject, func() error {
-		_, err := o.bucket().Put(ctx, jetstream.ObjectMeta{Name: name}, bytes.NewReader(data))
-		return err
-	})
+	err := o.e.hooked(engine.WriteObject, func() error { return o.write(ctx, name, data) })
 	if err != nil {
 		return engine.Value{}, fmt.Errorf("store large value %s: %w", name, unavailable(err))
 	}
 	return engine.Value{Apart: true, Size: int64(len(data)), Name: name}, nil
 }
 
-func (o *objects) get(ctx context.Context, name string) ([]byte, error) {
-	b, err := o.bucket().GetBytes(ctx, name)
-	if err != nil {
-		if errors.Is(err, jetstream.ErrObjectNotFound) {
-			return nil, &engine.Error{Code: engine.CodeNotFound, Err: fmt.Errorf("large value %s is gone: its retention has passed", name)}
+// chunkSize is the library's.
+const chunkSize = 128 << 10
+
+// write stores a value as the library's Put would, chunks first. That one, as
+// its Get, may leave a goroutine behind if the connection closes meanwhile.
+func (o *objects) write(ctx context.Context, name string, data []byte) error {
+	sum := sha256.Sum256(data)
+	i := jetstream.ObjectInfo{
+		ObjectMeta: jetstream.ObjectMeta{Name: name, Opts: &jetstream.ObjectMetaOptions{ChunkSize: chunkSize}},
+		Bucket:     bucketObjects, NUID: o.e.ids.New().String(), Size: uint64(len(data)), Digest: digest(sum),
+	}
+	for part := range slices.Chunk(data, chunkSize) {
+		if _, err := o.e.js.Publish(ctx, chunkSubject(i.NUID), part); err != nil {
+			return err
 		}
+		i.Chunks++
+	}
+	meta, err := json.Marshal(i)
+	if err != nil {
+		return err
+	}
+	_, err = o.e.js.PublishMsg(ctx, &nats.Msg{
+		Subject: "$O." + bucketObjects + ".M." + base64.URLEncoding.EncodeToString([]byte(name)),
+		Header:  nats.Header{jetstream.MsgRollup: {jetstream.MsgRollupSubject}}, Data: meta,
+	})
+	return err
+}
+
+func chunkSubject(nuid string) string { return "$O." + bucketObjects + ".C." + nuid }
+
+func digest(sum [sha256.Size]byte) string {
+	return "SHA-256=" + base64.URLEncoding.EncodeToString(sum[:])
+}
+
+// get reads a value chunk by chunk.
+func (o *objects) get(ctx context.Context, name string) ([]byte, error) {
+	gone := &engine.Error{Code: engine.CodeNotFound, Err: fmt.Errorf("large value %s is gone: its retention has passed", name)}
+	i, err := o.bucket().GetInfo(ctx, name)
+	if errors.Is(err, jetstream.ErrObjectNotFound) {
+		return nil, gone
+	}
+	if err != nil {
 		return nil, fmt.Errorf("read large value %s: %w", name, unavailable(err))
+	}
+	chunks, err := o.e.batchGet(ctx, "OBJ_"+bucketObjects, chunkSubject(i.NUID), 1, int(i.Chunks))
+	if err != nil {
+		return nil, fmt.Errorf("read large value %s: %w", name, err)
+	}
+	if len(chunks) < int(i.Chunks) { // deleted meanwhile
+		return nil, gone
+	}
+	b := make([]byte, 0, i.Size)
+	for _, c := range chunks {
+		b = append(b, c.data...)
+	}
+	if got := digest(sha256.Sum256(b)); got != i.Digest {
+		return nil, &engine.Error{Code: engine.CodeInternal, Err: fmt.Errorf("large value %s is damaged: its digest is %s, want %s", name, got, i.Digest)}
 	}
 	return b, nil
 }
