@@ -75,7 +75,7 @@ type Frontier struct {
 	next    []Item // of the levels below, with a limit of depth
 	level   int
 	pending int // in queues and next, in state pending
-	ghosts  int // in queues and next, in state finished: a log is being applied
+	ghosts  int // in queues and next, not in state pending: a log is being applied
 	full    bool
 }
 
@@ -142,7 +142,7 @@ func (f *Frontier) Pop(host string) (Item, bool) {
 			q.head = 0
 		}
 		k := keyOf(it.URL)
-		if f.seen[k] == finished {
+		if f.seen[k] != pending {
 			f.ghosts--
 			continue
 		}
@@ -174,6 +174,24 @@ func (f *Frontier) Next(n int) []Item {
 	return out
 }
 
+// Take takes an address out of turn: for a caller that finds again what it had
+// under way. It is false if the address is finished or taken already. One that
+// was never claimed is claimed, whatever the limits: they let it in before.
+func (f *Frontier) Take(it Item) bool {
+	k := keyOf(it.URL)
+	st, claimed := f.seen[k]
+	if claimed && st != pending {
+		return false
+	}
+	if claimed {
+		f.pending--
+		f.ghosts++
+	}
+	f.seen[k] = taken
+	f.taken[k] = it
+	return true
+}
+
 // Finish says that an address is done with, for good: taken or pending, or one
 // that was never added and never will be.
 func (f *Frontier) Finish(url string) {
@@ -191,6 +209,7 @@ func (f *Frontier) Finish(url string) {
 
 // Release makes what is taken pending again: who took it will not finish it.
 func (f *Frontier) Release() {
+	f.settle() // before what was taken out of turn has a second place
 	for k, it := range f.taken {
 		f.seen[k] = pending
 		f.pending++
@@ -218,12 +237,12 @@ func (f *Frontier) Advance() bool {
 	return true
 }
 
-// settle drops what was finished without having been taken.
+// settle drops what was finished or taken out of turn.
 func (f *Frontier) settle() {
 	if f.ghosts == 0 {
 		return
 	}
-	done := func(it Item) bool { return f.seen[keyOf(it.URL)] == finished }
+	done := func(it Item) bool { return f.seen[keyOf(it.URL)] != pending }
 	for host, q := range f.hosts {
 		q.items = slices.DeleteFunc(q.items[q.head:], done)
 		q.head = 0

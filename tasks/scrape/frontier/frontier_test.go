@@ -67,6 +67,45 @@ func TestFirstInFirstOutPerHost(t *testing.T) {
 	}
 }
 
+func TestTakeOutOfTurn(t *testing.T) {
+	t.Parallel()
+	f := frontier.New(frontier.Limit{Depth: 1})
+	for _, it := range []frontier.Item{item("http://a/1", 0), item("http://a/2", 0), item("http://a/3", 0), item("http://a/deep", 1)} {
+		f.Add(it)
+	}
+	for _, c := range []struct {
+		it   frontier.Item
+		want bool
+	}{{item("http://a/2", 0), true}, {item("http://a/2", 0), false}, {item("http://a/new", 0), true}, {item("http://a/deep", 1), true}} {
+		if got := f.Take(c.it); got != c.want {
+			t.Errorf("Take(%s) = %v, want %v", c.it.URL, got, c.want)
+		}
+	}
+	if f.Pending() != 2 || f.Taken() != 3 {
+		t.Errorf("%d pending, %d taken, want 2 and 3", f.Pending(), f.Taken())
+	}
+	if got := urls(f.Next(9)); !cmp.Equal(got, []string{"http://a/1", "http://a/3"}) {
+		t.Errorf("Next = %q, want what was not taken", got)
+	}
+	f.Finish("http://a/2")
+	f.Finish("http://a/1")
+	back, err := frontier.Restore(f.Snapshot())
+	if err != nil {
+		t.Fatal(err)
+	}
+	f.Release()
+	want := []string{"http://a/3", "http://a/deep", "http://a/new"}
+	for name, f := range map[string]*frontier.Frontier{"released": f, "restored": back} {
+		if got := urls(drain(f)); !cmp.Equal(got, want) || !f.Idle() {
+			t.Errorf("%s: left over %q, idle %v, want %q, each once", name, got, f.Idle(), want)
+		}
+	}
+	f.Finish("http://a/other")
+	if f.Take(item("http://a/other", 0)) {
+		t.Error("Take of a finished address = true")
+	}
+}
+
 func TestLimits(t *testing.T) {
 	t.Parallel()
 	f := frontier.New(frontier.Limit{Depth: -1, Pages: 2})
