@@ -274,3 +274,29 @@ func (f *Frontier) Claimed() int { return len(f.seen) }
 
 // Full is true once an address was refused because of Limit.Pages.
 func (f *Frontier) Full() bool { return f.full }
+
+// Trim drops the pending addresses that are too many for Limit.Pages, those found
+// last first: where what was fetched is known before what was only found, the
+// fetched ones have come on top.
+func (f *Frontier) Trim() {
+	f.settle()
+	drop := func(items []Item) []Item {
+		for len(items) > 0 && len(f.seen) > f.limit.Pages {
+			delete(f.seen, keyOf(items[len(items)-1].URL))
+			items = items[:len(items)-1]
+			f.pending--
+			f.full = true
+		}
+		return items
+	}
+	if f.limit.Pages <= 0 {
+		return
+	}
+	f.next = drop(f.next)
+	for host, q := range f.hosts {
+		q.items, q.head = drop(q.items[q.head:]), 0
+		if len(q.items) == 0 {
+			delete(f.hosts, host)
+		}
+	}
+}
