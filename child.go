@@ -143,7 +143,8 @@ func (a *attempt) adopt(ctx context.Context, n *Node, o *order, runs []engine.Ru
 	var ask []int
 	for i := range runs {
 		runs[i].ID, runs[i].Parent = places[i].id(a.run.ID), a.run.ID
-		if !places[i].sure {
+		// To ask for a name costs little, and after a kill first may be wrong.
+		if !places[i].sure || places[i].name != "" {
 			ask = append(ask, i)
 		}
 	}
