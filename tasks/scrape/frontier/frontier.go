@@ -72,7 +72,8 @@ type Frontier struct {
 	seen    map[key]state
 	hosts   map[string]*queue
 	taken   map[key]Item
-	next    []Item // of the levels below, with a limit of depth
+	next    []Item      // of the levels below, with a limit of depth
+	at      map[key]int // where in next
 	level   int
 	pending int // in queues and next, in state pending
 	ghosts  int // in queues and next, not in state pending: a log is being applied
@@ -91,18 +92,20 @@ func New(limit Limit) *Frontier {
 		seen:  make(map[key]state),
 		hosts: make(map[string]*queue),
 		taken: make(map[key]Item),
+		at:    make(map[key]int),
 	}
 }
 
 // Add claims an address. It is false if the address was claimed before or lies
-// beyond a limit.
+// beyond a limit; but with a limit of depth it is true for one that waits for a
+// deeper level and moves up, as when a redirect leads to what a link has named.
 func (f *Frontier) Add(it Item) bool {
 	if f.limit.Depth > 0 && it.Depth > f.limit.Depth || f.limit.Depth < 0 && it.Depth > 0 {
 		return false
 	}
 	k := keyOf(it.URL)
-	if _, dup := f.seen[k]; dup {
-		return false
+	if st, dup := f.seen[k]; dup {
+		return st == pending && f.raise(k, it)
 	}
 	if f.limit.Pages > 0 && len(f.seen) >= f.limit.Pages {
 		f.full = true
@@ -114,8 +117,28 @@ func (f *Frontier) Add(it Item) bool {
 	return true
 }
 
+// raise moves an address of a level below up.
+func (f *Frontier) raise(k key, it Item) bool {
+	i, ok := f.at[k]
+	if !ok || f.next[i].Depth <= it.Depth {
+		return false
+	}
+	if it.Depth > f.level {
+		f.next[i] = it
+		return true
+	}
+	last := len(f.next) - 1
+	f.next[i] = f.next[last]
+	f.at[keyOf(f.next[i].URL)] = i
+	f.next = f.next[:last]
+	delete(f.at, k)
+	f.push(it)
+	return true
+}
+
 func (f *Frontier) push(it Item) {
 	if f.limit.Depth > 0 && it.Depth > f.level {
+		f.at[keyOf(it.URL)] = len(f.next)
 		f.next = append(f.next, it)
 		return
 	}
@@ -231,6 +254,7 @@ func (f *Frontier) Advance() bool {
 	}
 	items := f.next
 	f.next = nil
+	clear(f.at)
 	for _, it := range items {
 		f.push(it)
 	}
@@ -251,6 +275,10 @@ func (f *Frontier) settle() {
 		}
 	}
 	f.next = slices.DeleteFunc(f.next, done)
+	clear(f.at)
+	for i, it := range f.next {
+		f.at[keyOf(it.URL)] = i
+	}
 	f.ghosts = 0
 }
 
@@ -282,7 +310,9 @@ func (f *Frontier) Trim() {
 	f.settle()
 	drop := func(items []Item) []Item {
 		for len(items) > 0 && len(f.seen) > f.limit.Pages {
-			delete(f.seen, keyOf(items[len(items)-1].URL))
+			k := keyOf(items[len(items)-1].URL)
+			delete(f.seen, k)
+			delete(f.at, k)
 			items = items[:len(items)-1]
 			f.pending--
 			f.full = true
