@@ -1,7 +1,7 @@
 .DEFAULT_GOAL := help
 
 # Debian packages that a test needs beyond Go, make, gcc, git and docker.
-DEPS :=
+DEPS := postgresql-doc-15 python3.11-doc wget
 
 VERSION := $(shell git describe --tags --always --dirty 2>/dev/null || echo devel)
 TAGS := e2e,powercut

@@ -143,7 +143,8 @@ func (a *attempt) adopt(ctx context.Context, n *Node, o *order, runs []engine.Ru
 	var ask []int
 	for i := range runs {
 		runs[i].ID, runs[i].Parent = places[i].id(a.run.ID), a.run.ID
-		if !places[i].sure {
+		// To ask for a name costs little, and after a kill first may be wrong.
+		if !places[i].sure || places[i].name != "" {
 			ask = append(ask, i)
 		}
 	}
@@ -226,7 +227,8 @@ func (a *attempt) find(ctx context.Context, n *Node, o *order, runs []engine.Run
 				found[i] = true
 				continue
 			}
-			if err := a.after(&runs[i], &places[i], in); err != nil {
+			var err error
+			if runs[i].ID, err = places[i].after(a.run.ID, in); err != nil {
 				return nil, err
 			}
 			more = append(more, i)
@@ -238,16 +240,14 @@ func (a *attempt) find(ctx context.Context, n *Node, o *order, runs []engine.Run
 
 // after moves on from a child that did not succeed: to the run that somebody
 // has made of it by retrying it, or to the next one in its place.
-func (a *attempt) after(r *engine.Run, p *place, in *engine.Info) error {
+func (p *place) after(parent ID, in *engine.Info) (ID, error) {
 	if in.RetriedBy != "" {
-		id, err := ParseID(in.RetriedBy)
-		r.ID, p.hop = id, true
-		return err
+		p.hop = true
+		return ParseID(in.RetriedBy)
 	}
 	p.try++
 	p.hop = false
-	r.ID = p.id(a.run.ID)
-	return nil
+	return p.id(parent), nil
 }
 
 // checkNamed compares what has the name with what shall have it, as far as the
@@ -271,6 +271,61 @@ func plain(b []byte) []byte {
 	}
 	json.HTMLEscape(&safe, out.Bytes())
 	return safe.Bytes()
+}
+
+// Child finds the child of a run that was submitted as [Named] name, by any
+// attempt of that run: for a parent that goes on with what it began without
+// knowing its inputs any more, and for those that follow a parent from outside.
+// Of several runs in that place, because some failed or were cancelled, it gives
+// the one that succeeded or is under way, else the last; so Get of what it gives
+// may be an error. It is false if no such child is known, which outside of the
+// parent may be so for a moment after it was submitted. A child of another task
+// is an error with CodeConflict.
+func (t Task[In, Out]) Child(ctx context.Context, node *Node, parent ID, name string) (*Future[Out], bool, error) {
+	op := "find child " + name + " of run " + parent.String()
+	if node.isClosed() {
+		return nil, false, closed(op)
+	}
+	id, err := node.child(ctx, t.name, parent, name)
+	if err != nil {
+		return nil, false, &Error{Code: engine.CodeOf(err), Op: op, Err: err}
+	}
+	if id.IsZero() {
+		return nil, false, nil
+	}
+	f := new(Future[Out])
+	f.node, f.id, f.task = node, id, t.name
+	if _, err := f.attach(ctx); err != nil {
+		return nil, false, err
+	}
+	return f, true, nil
+}
+
+// child is the id that Child finds, zero if there is none.
+func (n *Node) child(ctx context.Context, task string, parent ID, name string) (last ID, err error) {
+	p := place{name: name}
+	for id := p.id(parent); ; {
+		infos, err := n.eng.Find(ctx, []ID{id})
+		if err != nil {
+			return ID{}, err
+		}
+		in := &engine.Info{State: Failed} // a retry that is forgotten already
+		switch {
+		case len(infos) > 0:
+			in, last = &infos[0], id
+			if in.Task != task {
+				return ID{}, &Error{Code: CodeConflict, Err: fmt.Errorf("it is a run of %s, not of %s", in.Task, task)}
+			}
+		case !p.hop:
+			return last, nil
+		}
+		if in.State != Failed && in.State != Cancelled {
+			return id, nil
+		}
+		if id, err = p.after(parent, in); err != nil {
+			return ID{}, err
+		}
+	}
 }
 
 func ids(runs []engine.Run) []ID {

@@ -316,3 +316,82 @@ func TestUntypedChildren(t *testing.T) {
 		t.Errorf("Submit in two attempts gave %s and %s, %d runs; want one", ids[0], ids[1], len(l.runs))
 	}
 }
+
+func TestNamedChildIsFoundWithoutItsInput(t *testing.T) {
+	t.Parallel()
+	var (
+		node  *faena.Node
+		self  faena.ID
+		input = 4
+	)
+	l := family(t, func(ctx context.Context, n *faena.Node) error {
+		node, self = n, faena.RunID(ctx)
+		_, err := childTask.Run(ctx, n, input, faena.Named("a"))
+		return err
+	})
+	find := func(name string) (*faena.Future[int], bool) {
+		f, ok, err := childTask.Child(t.Context(), node, self, name)
+		if err != nil {
+			t.Fatalf("Child(%q) = %v", name, err)
+		}
+		return f, ok
+	}
+	if o := l.parent(t.Context(), 0); o.Failure != nil {
+		t.Fatalf("parent: %v", o.Failure)
+	}
+	f, ok := find("a")
+	if !ok || f.ID() != l.runs[0].ID {
+		t.Fatalf("Child(a) = %v, %v, want run %s", f, ok, l.runs[0].ID)
+	}
+	if v, err := f.Get(t.Context()); v != 8 || err != nil {
+		t.Errorf("Get = %d, %v, want 8", v, err)
+	}
+	if f, ok := find("b"); ok {
+		t.Errorf("Child(b) = %s, want none", f.ID())
+	}
+	_, _, err := otherTask.Child(t.Context(), node, self, "a")
+	wantCode(t, "Child of another task", err, faena.CodeConflict)
+	if len(l.runs) != 1 {
+		t.Errorf("%d children, want 1: looking submits none", len(l.runs))
+	}
+}
+
+// The place of a child that failed has another run in the parent's next attempt.
+func TestChildIsTheLastInItsPlace(t *testing.T) {
+	t.Parallel()
+	var (
+		node *faena.Node
+		self faena.ID
+	)
+	l := family(t, func(ctx context.Context, n *faena.Node) error {
+		node, self = n, faena.RunID(ctx)
+		_, err := childTask.Run(ctx, n, -1, faena.Named("a"))
+		return err
+	})
+	child := func() *faena.Future[int] {
+		f, ok, err := childTask.Child(t.Context(), node, self, "a")
+		if !ok || err != nil {
+			t.Fatalf("Child = %v, %v", ok, err)
+		}
+		return f
+	}
+	for attempt := range uint16(2) {
+		l.parent(t.Context(), attempt)
+		f := child()
+		if want := l.runs[attempt].ID; f.ID() != want {
+			t.Errorf("after attempt %d Child is %s, want %s", attempt, f.ID(), want)
+		}
+		_, err := f.Get(t.Context())
+		wantCode(t, "Get", err, faena.CodeFailed)
+	}
+	retry := faena.ID{1}
+	l.known[l.runs[1].ID].RetriedBy = retry.String()
+	l.known[retry] = &engine.Info{ID: retry, Task: "child", State: engine.Running}
+	if f := child(); f.ID() != retry {
+		t.Errorf("Child is %s, want the retry %s", f.ID(), retry)
+	}
+	delete(l.known, retry) // forgotten
+	if f := child(); f.ID() != l.runs[1].ID {
+		t.Errorf("with the retry forgotten Child is %s, want %s", f.ID(), l.runs[1].ID)
+	}
+}

@@ -24,6 +24,8 @@ import (
 // by an engine of its own, in a directory from which it can be resumed.
 type direct struct {
 	use, short, long, example string
+	// slots is how many attempts go at a time in this process; default one per CPU.
+	slots int
 	// handlers execute the work's tasks.
 	handlers func() []faena.Handler
 	// setup adds the command's flags, and gives what checks its arguments and
@@ -33,7 +35,7 @@ type direct struct {
 }
 
 // builtin are the direct commands of the program.
-func builtin() []direct { return []direct{factorials(), images()} }
+func builtin() []direct { return []direct{factorials(), images(), scrapes()} }
 
 // job is one call of a direct command; see work. Its methods are called in this
 // order, submit or attach only one of them.
@@ -163,7 +165,7 @@ func (a *app) open(ctx context.Context, d *direct, dir *workdir.Dir) (*session, 
 	// No grace: what is interrupted goes on from its checkpoint.
 	// That people kill it is no sign that the work kills its worker.
 	node, err := faena.Open(ctx, eng, faena.Options{
-		Grace: -1, MaxDeaths: 200, Version: o.Version, Logger: o.Logger, MaxInput: math.MaxInt32,
+		Slots: d.slots, Grace: -1, MaxDeaths: 200, Version: o.Version, Logger: o.Logger, MaxInput: math.MaxInt32,
 	})
 	if err != nil {
 		return nil, errors.Join(err, eng.Close())

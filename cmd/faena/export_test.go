@@ -14,7 +14,7 @@ import (
 )
 
 // Main runs the program with commands made for tests.
-func Main() { os.Exit(start([]direct{steps(), words(), factorials(), images()})) }
+func Main() { os.Exit(start([]direct{steps(), words(), factorials(), images(), scrapes()})) }
 
 // What tests look at from outside.
 var (

@@ -4,8 +4,10 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"net"
 	"net/http"
+	"net/http/httptest"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -40,6 +42,7 @@ func TestScripts(t *testing.T) {
 		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
 			"exits": exits, "until": until, "lines": lines, "left": left, "perm": perm, "env-from": envFrom,
+			"site": site, "urls": urls,
 			"more": more, "forget": forget, "port": port, "fetch": fetch, "once": once,
 		},
 	})
@@ -108,6 +111,48 @@ func perm(ts *testscript.TestScript, _ bool, args []string) {
 	ts.Check(err)
 	if got := strconv.FormatUint(uint64(info.Mode().Perm()), 8); got != args[0] {
 		ts.Fatalf("%s has mode %s, want %s", args[1], got, args[0])
+	}
+}
+
+// site VAR N DELAY serves a site of N pages, each DELAY late, and sets a variable
+// to its address.
+func site(ts *testscript.TestScript, _ bool, args []string) {
+	n, err := strconv.Atoi(args[1])
+	ts.Check(err)
+	delay, err := time.ParseDuration(args[2])
+	ts.Check(err)
+	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.URL.Path == "/robots.txt" {
+			http.NotFound(w, r)
+			return
+		}
+		i, _ := strconv.Atoi(strings.Trim(r.URL.Path, "/")) // the start is 0
+		late := time.NewTimer(delay)
+		defer late.Stop()
+		select {
+		case <-late.C:
+		case <-r.Context().Done():
+		}
+		w.Header().Set("Content-Type", "text/html")
+		fmt.Fprintf(w, "<title>page %d</title>", i)
+		for _, to := range []int{i + 1, 2*i + 1, 3*i + 2} {
+			fmt.Fprintf(w, "<a href=/%s>x</a>", strings.TrimPrefix(strconv.Itoa(to%n), "0"))
+		}
+	}))
+	ts.Defer(s.Close)
+	ts.Setenv(args[0], s.URL)
+}
+
+// urls N FILE checks that the lines of a file are of N different pages.
+func urls(ts *testscript.TestScript, _ bool, args []string) {
+	seen := map[string]bool{}
+	for line := range strings.Lines(ts.ReadFile(args[1])) {
+		var p struct{ URL string }
+		ts.Check(json.Unmarshal([]byte(line), &p))
+		seen[p.URL] = true
+	}
+	if strconv.Itoa(len(seen)) != args[0] {
+		ts.Fatalf("%s has %d different pages, want %s", args[1], len(seen), args[0])
 	}
 }
 

@@ -72,6 +72,21 @@ func (c *robotsCache) get(ctx context.Context, origin string, last bool) (rules 
 	return e.rules, true, e.err
 }
 
+// known is the delay that an origin's rules ask for, if they are here.
+func (c *robotsCache) known(origin string) (time.Duration, bool) {
+	c.mu.Lock()
+	e := c.entries[origin]
+	c.mu.Unlock()
+	if e == nil || !e.mu.TryLock() { // locked while it is being fetched
+		return 0, false
+	}
+	defer e.mu.Unlock()
+	if e.rules == nil || !time.Now().Before(e.until) {
+		return 0, false
+	}
+	return min(e.rules.Delay(), MaxCrawlDelay), true
+}
+
 // robotsTxt fetches the rules of an origin (RFC 9309, 2.3.1): an answer of 4xx
 // allows everything; no answer or 5xx is an error.
 func (f *fetcher) robotsTxt(ctx context.Context, origin string) (rules *robots.Rules, again bool, err error) {

@@ -91,7 +91,8 @@ type Summary struct {
 	Limited bool `json:"limited"`
 }
 
-func (s *Summary) add(p *Page) {
+// Count adds a page to the counts of pages and Bytes.
+func (s *Summary) Count(p *Page) {
 	s.Pages++
 	s.Bytes += p.Bytes
 	switch {
@@ -122,7 +123,9 @@ func Run(ctx context.Context, o Options, front *frontier.Frontier, hooks Hooks) 
 	if front == nil {
 		front = frontier.New(o.Limit())
 	}
-	e := newEngine(o, front, hooks)
+	fetch := newFetcher(o, hooks.Net)
+	defer fetch.close()
+	e := newEngine(o, fetch, front, hooks)
 	e.expand = true
 	for _, u := range o.Start {
 		e.found(frontier.Item{URL: u})
@@ -152,10 +155,10 @@ type engine struct {
 	starts map[string]*Page // what the start addresses gave
 }
 
-func newEngine(o Options, front *frontier.Frontier, hooks Hooks) *engine {
+func newEngine(o Options, fetch *fetcher, front *frontier.Frontier, hooks Hooks) *engine {
 	return &engine{
 		opt: o, front: front, hooks: hooks,
-		fetch:   newFetcher(o, hooks.Net),
+		fetch:   fetch,
 		sched:   newSchedule(front, o),
 		jobs:    make(chan job, o.Total),
 		results: make(chan result, o.Total),
@@ -179,7 +182,6 @@ func (e *engine) run(ctx context.Context) (Summary, error) {
 	stop()
 	close(e.jobs)
 	workers.Wait()
-	e.fetch.close()
 	e.last(ctx)
 	e.sum.ElapsedMS = time.Since(began).Milliseconds()
 	e.front.Release()
@@ -191,7 +193,10 @@ func (e *engine) run(ctx context.Context) (Summary, error) {
 	case ctx.Err() != nil && !e.front.Idle():
 		return e.sum, ctx.Err()
 	}
-	return e.sum, e.startError()
+	if !e.expand || len(e.starts) == 0 || len(e.starts) < len(e.opt.Start) {
+		return e.sum, nil
+	}
+	return e.sum, StartError(e.opt, e.starts)
 }
 
 // loop deals out jobs and takes in results until nothing is left, or until ctx
@@ -289,7 +294,7 @@ func (e *engine) take(r *result, stopped bool) {
 	if e.opt.OmitLinks {
 		p.Links = nil
 	}
-	e.sum.add(p)
+	e.sum.Count(p)
 	if !e.pending() {
 		e.batchAge = now
 	}
@@ -360,14 +365,14 @@ func (e *engine) last(ctx context.Context) {
 	}
 }
 
-// startError says why a crawl that found nothing but its start ended there.
-func (e *engine) startError() error {
-	if !e.expand || len(e.starts) == 0 || len(e.starts) < len(e.opt.Start) {
-		return nil
-	}
+// StartError says why a crawl that found nothing but its start addresses ended
+// there: it wraps ErrUnreachable, ErrRobots or ErrElsewhere, and is nil if any of
+// the start addresses of the normal options gave something. Pages are what those
+// gave, by address; one that is missing is no error.
+func StartError(o Options, pages map[string]*Page) error {
 	var first error
-	for _, u := range e.opt.Start {
-		err := e.startProblem(e.starts[u])
+	for _, u := range o.Start {
+		err := startProblem(o, pages[u])
 		if err == nil {
 			return nil
 		}
@@ -378,7 +383,7 @@ func (e *engine) startError() error {
 	return first
 }
 
-func (e *engine) startProblem(p *Page) error {
+func startProblem(o Options, p *Page) error {
 	switch {
 	case p == nil:
 		return nil
@@ -387,7 +392,7 @@ func (e *engine) startProblem(p *Page) error {
 	case p.Status == 0 && p.Error != "":
 		return fmt.Errorf("%s %w: %s: check the address, and that its server answers from here", p.URL, ErrUnreachable, p.Error)
 	case p.Skipped == SkippedRobots:
-		return fmt.Errorf("%s is %w to %q: start elsewhere, or ignore robots.txt if the site is yours", p.URL, ErrRobots, token(e.opt))
+		return fmt.Errorf("%s is %w to %q: start elsewhere, or ignore robots.txt if the site is yours", p.URL, ErrRobots, token(o))
 	}
 	return nil
 }

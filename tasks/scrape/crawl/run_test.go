@@ -421,12 +421,18 @@ func TestBatchesMakeTheSameCrawl(t *testing.T) {
 	front, scope := frontier.New(o.Limit()), crawl.NewScope(o)
 	front.Add(frontier.Item{URL: o.Start[0]})
 	got := map[string]crawl.Page{}
+	client, err := crawl.NewClient(o, crawl.Net{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer client.Close()
 	for items := front.Next(2); len(items) > 0; items = front.Next(2) {
-		pages, err := crawl.FetchBatch(t.Context(), o, append(items, items[0]), crawl.Net{})
-		if err != nil || len(pages) != len(items) {
-			t.Fatalf("FetchBatch = %d pages, %v, want %d", len(pages), err, len(items))
+		told := 0
+		out, err := client.Fetch(t.Context(), append(items, items[0]), func(crawl.Page) { told++ })
+		if err != nil || len(out.Pages) != len(items) || told != len(items) || out.Delay != 0 {
+			t.Fatalf("Fetch = %d pages, delay %s, %v, told of %d; want %d, no delay", len(out.Pages), out.Delay, err, told, len(items))
 		}
-		for i, p := range pages {
+		for i, p := range out.Pages {
 			if p.URL != items[i].URL {
 				t.Errorf("page %d is %s, want %s", i, p.URL, items[i].URL)
 			}
@@ -453,7 +459,30 @@ func TestBatchesMakeTheSameCrawl(t *testing.T) {
 	}
 	// Which page found another first may differ.
 	if d := cmp.Diff(whole.pages, got, cmp.FilterPath(func(p cmp.Path) bool { return p.Last().String() == ".Referrer" }, cmp.Ignore())); d != "" {
-		t.Errorf("pages (-Run +FetchBatch):\n%s", d)
+		t.Errorf("pages (-Run +Fetch):\n%s", d)
+	}
+}
+
+// A client asks for robots.txt once, and tells the delay it demands.
+func TestClientRemembersRobots(t *testing.T) {
+	t.Parallel()
+	s := newSite(t, map[string]string{"/robots.txt": "User-agent: *\nCrawl-delay: 0.01\nDisallow: /no", "/a": "", "/b": "", "/no": ""})
+	client, err := crawl.NewClient(crawl.Options{Start: []string{s.URL}}, crawl.Net{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer client.Close()
+	for _, path := range []string{"/a", "/b", "/no"} {
+		out, err := client.Fetch(t.Context(), []frontier.Item{{URL: s.URL + path}}, nil)
+		if err != nil || len(out.Pages) != 1 || out.Delay != 10*time.Millisecond {
+			t.Fatalf("Fetch(%s) = %+v, %v, want a page and a delay of 10 ms", path, out, err)
+		}
+		if got, want := out.Pages[0].Skipped, map[string]string{"/no": crawl.SkippedRobots}[path]; got != want {
+			t.Errorf("%s is skipped for %q, want %q", path, got, want)
+		}
+	}
+	if n := s.count("/robots.txt"); n != 1 {
+		t.Errorf("robots.txt was asked for %d times, want once", n)
 	}
 }
 

@@ -69,6 +69,12 @@ func (s *schedule) host(name string) *host {
 	return h
 }
 
+// know tells the limits of a host whose robots.txt is known before.
+func (s *schedule) know(name string, delay time.Duration) {
+	h := s.host(name)
+	h.limit, h.delay = s.opt.Concurrency, delay
+}
+
 // wake says that a host may have something new to start.
 func (s *schedule) wake(name string) { s.look(s.host(name)) }
 

@@ -72,10 +72,11 @@ type Frontier struct {
 	seen    map[key]state
 	hosts   map[string]*queue
 	taken   map[key]Item
-	next    []Item // of the levels below, with a limit of depth
+	next    []Item      // of the levels below, with a limit of depth
+	at      map[key]int // where in next
 	level   int
 	pending int // in queues and next, in state pending
-	ghosts  int // in queues and next, in state finished: a log is being applied
+	ghosts  int // in queues and next, not in state pending: a log is being applied
 	full    bool
 }
 
@@ -91,18 +92,20 @@ func New(limit Limit) *Frontier {
 		seen:  make(map[key]state),
 		hosts: make(map[string]*queue),
 		taken: make(map[key]Item),
+		at:    make(map[key]int),
 	}
 }
 
 // Add claims an address. It is false if the address was claimed before or lies
-// beyond a limit.
+// beyond a limit; but with a limit of depth it is true for one that waits for a
+// deeper level and moves up, as when a redirect leads to what a link has named.
 func (f *Frontier) Add(it Item) bool {
 	if f.limit.Depth > 0 && it.Depth > f.limit.Depth || f.limit.Depth < 0 && it.Depth > 0 {
 		return false
 	}
 	k := keyOf(it.URL)
-	if _, dup := f.seen[k]; dup {
-		return false
+	if st, dup := f.seen[k]; dup {
+		return st == pending && f.raise(k, it)
 	}
 	if f.limit.Pages > 0 && len(f.seen) >= f.limit.Pages {
 		f.full = true
@@ -114,8 +117,28 @@ func (f *Frontier) Add(it Item) bool {
 	return true
 }
 
+// raise moves an address of a level below up.
+func (f *Frontier) raise(k key, it Item) bool {
+	i, ok := f.at[k]
+	if !ok || f.next[i].Depth <= it.Depth {
+		return false
+	}
+	if it.Depth > f.level {
+		f.next[i] = it
+		return true
+	}
+	last := len(f.next) - 1
+	f.next[i] = f.next[last]
+	f.at[keyOf(f.next[i].URL)] = i
+	f.next = f.next[:last]
+	delete(f.at, k)
+	f.push(it)
+	return true
+}
+
 func (f *Frontier) push(it Item) {
 	if f.limit.Depth > 0 && it.Depth > f.level {
+		f.at[keyOf(it.URL)] = len(f.next)
 		f.next = append(f.next, it)
 		return
 	}
@@ -142,7 +165,7 @@ func (f *Frontier) Pop(host string) (Item, bool) {
 			q.head = 0
 		}
 		k := keyOf(it.URL)
-		if f.seen[k] == finished {
+		if f.seen[k] != pending {
 			f.ghosts--
 			continue
 		}
@@ -174,6 +197,24 @@ func (f *Frontier) Next(n int) []Item {
 	return out
 }
 
+// Take takes an address out of turn: for a caller that finds again what it had
+// under way. It is false if the address is finished or taken already. One that
+// was never claimed is claimed, whatever the limits: they let it in before.
+func (f *Frontier) Take(it Item) bool {
+	k := keyOf(it.URL)
+	st, claimed := f.seen[k]
+	if claimed && st != pending {
+		return false
+	}
+	if claimed {
+		f.pending--
+		f.ghosts++
+	}
+	f.seen[k] = taken
+	f.taken[k] = it
+	return true
+}
+
 // Finish says that an address is done with, for good: taken or pending, or one
 // that was never added and never will be.
 func (f *Frontier) Finish(url string) {
@@ -191,6 +232,7 @@ func (f *Frontier) Finish(url string) {
 
 // Release makes what is taken pending again: who took it will not finish it.
 func (f *Frontier) Release() {
+	f.settle() // before what was taken out of turn has a second place
 	for k, it := range f.taken {
 		f.seen[k] = pending
 		f.pending++
@@ -212,18 +254,19 @@ func (f *Frontier) Advance() bool {
 	}
 	items := f.next
 	f.next = nil
+	clear(f.at)
 	for _, it := range items {
 		f.push(it)
 	}
 	return true
 }
 
-// settle drops what was finished without having been taken.
+// settle drops what was finished or taken out of turn.
 func (f *Frontier) settle() {
 	if f.ghosts == 0 {
 		return
 	}
-	done := func(it Item) bool { return f.seen[keyOf(it.URL)] == finished }
+	done := func(it Item) bool { return f.seen[keyOf(it.URL)] != pending }
 	for host, q := range f.hosts {
 		q.items = slices.DeleteFunc(q.items[q.head:], done)
 		q.head = 0
@@ -232,6 +275,10 @@ func (f *Frontier) settle() {
 		}
 	}
 	f.next = slices.DeleteFunc(f.next, done)
+	clear(f.at)
+	for i, it := range f.next {
+		f.at[keyOf(it.URL)] = i
+	}
 	f.ghosts = 0
 }
 
@@ -255,3 +302,31 @@ func (f *Frontier) Claimed() int { return len(f.seen) }
 
 // Full is true once an address was refused because of Limit.Pages.
 func (f *Frontier) Full() bool { return f.full }
+
+// Trim drops the pending addresses that are too many for Limit.Pages, those found
+// last first: where what was fetched is known before what was only found, the
+// fetched ones have come on top.
+func (f *Frontier) Trim() {
+	f.settle()
+	drop := func(items []Item) []Item {
+		for len(items) > 0 && len(f.seen) > f.limit.Pages {
+			k := keyOf(items[len(items)-1].URL)
+			delete(f.seen, k)
+			delete(f.at, k)
+			items = items[:len(items)-1]
+			f.pending--
+			f.full = true
+		}
+		return items
+	}
+	if f.limit.Pages <= 0 {
+		return
+	}
+	f.next = drop(f.next)
+	for host, q := range f.hosts {
+		q.items, q.head = drop(q.items[q.head:]), 0
+		if len(q.items) == 0 {
+			delete(f.hosts, host)
+		}
+	}
+}

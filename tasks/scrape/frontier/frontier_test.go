@@ -67,6 +67,94 @@ func TestFirstInFirstOutPerHost(t *testing.T) {
 	}
 }
 
+// Whether a link or a redirect named an address first must not decide its level.
+func TestAddressMovesUp(t *testing.T) {
+	t.Parallel()
+	f := frontier.New(frontier.Limit{Depth: 3})
+	f.Add(item("http://a/0", 0))
+	for _, it := range f.Next(9) {
+		f.Finish(it.URL)
+	}
+	for _, u := range []string{"http://a/1", "http://a/2", "http://a/3"} {
+		f.Add(item(u, 2))
+	}
+	for _, c := range []struct {
+		it   frontier.Item
+		want bool
+	}{{item("http://a/1", 2), false}, {item("http://a/1", 1), true}, {item("http://a/1", 1), false}, {item("http://a/2", 0), true}, {item("http://a/2", 0), false}} {
+		if got := f.Add(c.it); got != c.want {
+			t.Errorf("Add(%s, depth %d) = %v, want %v", c.it.URL, c.it.Depth, got, c.want)
+		}
+	}
+	if f.Pending() != 3 || f.Claimed() != 4 {
+		t.Errorf("%d pending, %d claimed, want 3 and 4", f.Pending(), f.Claimed())
+	}
+	for _, want := range []frontier.Item{item("http://a/2", 0), item("http://a/1", 1), item("http://a/3", 2)} {
+		got := f.Next(9)
+		if !cmp.Equal(got, []frontier.Item{want}) {
+			t.Fatalf("Next = %+v, want %+v", got, want)
+		}
+		f.Finish(want.URL)
+	}
+}
+
+func TestTrim(t *testing.T) {
+	t.Parallel()
+	f := frontier.New(frontier.Limit{Depth: 1, Pages: 4})
+	for _, it := range []frontier.Item{item("http://a/1", 0), item("http://b/2", 0), item("http://a/3", 1), item("http://a/4", 1)} {
+		f.Add(it)
+	}
+	f.Finish("http://a/fetched") // before it was found again
+	f.Take(item("http://a/open", 0))
+	f.Trim()
+	if f.Claimed() != 4 || f.Pending() != 2 || !f.Full() {
+		t.Errorf("%d claimed, %d pending, full %v, want 4, 2, true", f.Claimed(), f.Pending(), f.Full())
+	}
+	f.Finish("http://a/open")
+	if got := urls(drain(f)); !cmp.Equal(got, []string{"http://a/1", "http://b/2"}) || !f.Idle() {
+		t.Errorf("left over %q, want those found first", got)
+	}
+}
+
+func TestTakeOutOfTurn(t *testing.T) {
+	t.Parallel()
+	f := frontier.New(frontier.Limit{Depth: 1})
+	for _, it := range []frontier.Item{item("http://a/1", 0), item("http://a/2", 0), item("http://a/3", 0), item("http://a/deep", 1)} {
+		f.Add(it)
+	}
+	for _, c := range []struct {
+		it   frontier.Item
+		want bool
+	}{{item("http://a/2", 0), true}, {item("http://a/2", 0), false}, {item("http://a/new", 0), true}, {item("http://a/deep", 1), true}} {
+		if got := f.Take(c.it); got != c.want {
+			t.Errorf("Take(%s) = %v, want %v", c.it.URL, got, c.want)
+		}
+	}
+	if f.Pending() != 2 || f.Taken() != 3 {
+		t.Errorf("%d pending, %d taken, want 2 and 3", f.Pending(), f.Taken())
+	}
+	if got := urls(f.Next(9)); !cmp.Equal(got, []string{"http://a/1", "http://a/3"}) {
+		t.Errorf("Next = %q, want what was not taken", got)
+	}
+	f.Finish("http://a/2")
+	f.Finish("http://a/1")
+	back, err := frontier.Restore(f.Snapshot())
+	if err != nil {
+		t.Fatal(err)
+	}
+	f.Release()
+	want := []string{"http://a/3", "http://a/deep", "http://a/new"}
+	for name, f := range map[string]*frontier.Frontier{"released": f, "restored": back} {
+		if got := urls(drain(f)); !cmp.Equal(got, want) || !f.Idle() {
+			t.Errorf("%s: left over %q, idle %v, want %q, each once", name, got, f.Idle(), want)
+		}
+	}
+	f.Finish("http://a/other")
+	if f.Take(item("http://a/other", 0)) {
+		t.Error("Take of a finished address = true")
+	}
+}
+
 func TestLimits(t *testing.T) {
 	t.Parallel()
 	f := frontier.New(frontier.Limit{Depth: -1, Pages: 2})
