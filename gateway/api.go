@@ -37,7 +37,7 @@ func (g *Gateway) apiRoutes() []Route {
 	bulk := []int{http.StatusBadRequest, http.StatusUnsupportedMediaType, http.StatusUnprocessableEntity, http.StatusServiceUnavailable}
 	return []Route{
 		{Method: post, Path: "/api/v1/runs", Scope: Submit, Summary: "Submit a run", body: submission{}, answer: faena.Info{}, status: http.StatusCreated, failures: writes, serve: g.submit},
-		{Method: post, Path: "/api/v1/runs:batch", Scope: Submit, Summary: "Submit many runs of a task: all are stored or none", body: batch{}, answer: Batch{}, status: http.StatusCreated, failures: writes, serve: g.submitBatch},
+		{Method: post, Path: "/api/v1/runs:batch", Scope: Submit, Summary: "Submit many runs of a task: all are stored or none", body: batchRequest{}, answer: Batch{}, status: http.StatusCreated, failures: writes, serve: g.submitBatch},
 		{Method: get, Path: "/api/v1/runs", Scope: Read, Summary: "List runs, newest first", query: listParameters(), answer: faena.Page{}, failures: []int{http.StatusBadRequest, http.StatusServiceUnavailable}, serve: g.list},
 		{Method: get, Path: "/api/v1/runs/{id}", Scope: Read, Summary: "Read a run, with its input, output or error", answer: faena.Info{}, failures: reads, serve: g.get},
 		{Method: get, Path: "/api/v1/runs/{id}/output", Scope: Read, Summary: "Read the output of a run that succeeded, whatever its size", failures: append(reads, http.StatusConflict), serve: g.output},

@@ -34,8 +34,8 @@ type submission struct {
 	Wait string `json:"wait,omitempty" doc:"how long the answer may wait for the run's end, at most 1m; default not"`
 }
 
-// batch is the body that submits many runs.
-type batch struct {
+// batchRequest is the body that submits many runs.
+type batchRequest struct {
 	Task   string            `json:"task" doc:"the task's name"`
 	Inputs []json.RawMessage `json:"inputs" doc:"one for each run"`
 	settings
@@ -182,7 +182,7 @@ func (g *Gateway) await(ctx context.Context, id faena.ID, d time.Duration) {
 }
 
 func (g *Gateway) submitBatch(w http.ResponseWriter, r *http.Request) error {
-	var b batch
+	var b batchRequest
 	if err := g.readBody(w, r, &b); err != nil {
 		return err
 	}

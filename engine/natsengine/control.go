@@ -51,7 +51,7 @@ func (h *holder) cancel(ctx context.Context, ids []engine.ID) ([]engine.State, e
 		}
 		rows[i] = row
 	}
-	if err := h.writeCancels(ctx, rows); err != nil {
+	if err := h.writeEnds(ctx, rows, engine.Cancelled, &engine.Failure{Code: engine.CodeCancelled, Message: engine.ErrCancelled.Error()}); err != nil {
 		return nil, &engine.Error{Code: engine.CodeOf(unavailable(err)), Op: "cancel", Err: err}
 	}
 	out := make([]engine.State, len(ids))
@@ -69,7 +69,8 @@ func tooMany(n int) error {
 	return &engine.Error{Code: engine.CodeTooLarge, Err: fmt.Errorf("%d runs at once: want at most %d", n, maxAtOnce)}
 }
 
-func (h *holder) writeCancels(ctx context.Context, rows []*index.Row) error {
+// writeEnds ends runs from here, whoever has them.
+func (h *holder) writeEnds(ctx context.Context, rows []*index.Row, state engine.State, why *engine.Failure) error {
 	e := h.e
 	now := time.Now().UnixMilli()
 	recs := make([]engine.Record, 0, len(rows))
@@ -82,7 +83,7 @@ func (h *holder) writeCancels(ctx context.Context, rows []*index.Row) error {
 		if err != nil {
 			return err
 		}
-		recs = append(recs, cancelRecord(row, run, now))
+		recs = append(recs, endRecord(row, run, now, state, why))
 		r := &recs[len(recs)-1]
 		if run != nil {
 			if err := e.addCopy(ctx, g, run, r); err != nil {
@@ -137,11 +138,11 @@ func (h *holder) publishCancels(ctx context.Context, recs []engine.Record) (uint
 	return g.high, e.written(entries.wait(ctx))
 }
 
-func cancelRecord(row *index.Row, run *engine.Run, now int64) engine.Record {
+func endRecord(row *index.Row, run *engine.Run, now int64, state engine.State, why *engine.Failure) engine.Record {
 	r := engine.Record{
-		ID: engine.ID(row.ID), State: engine.Cancelled, Queue: row.Queue, Task: row.Task, Rev: row.Rev, Attempt: row.Attempt,
+		ID: engine.ID(row.ID), State: state, Queue: row.Queue, Task: row.Task, Rev: row.Rev, Attempt: row.Attempt,
 		Keep: row.Keep, Start: row.Start, End: now, RetryOf: engine.ID(row.RetryOf),
-		Failure: &engine.Failure{Code: engine.CodeCancelled, Message: engine.ErrCancelled.Error()},
+		Failure: why,
 	}
 	switch row.Stream {
 	case srcQueue, srcDue, srcParked:
@@ -150,7 +151,12 @@ func cancelRecord(row *index.Row, run *engine.Run, now int64) engine.Record {
 		r.Src, r.SrcSeq = srcQueue, row.Seq
 	}
 	for _, t := range row.Tags {
-		r.Tags = append(r.Tags, engine.Tag{Key: t.Key, Value: t.Value})
+		if t.Key != tagDeadline {
+			r.Tags = append(r.Tags, engine.Tag{Key: t.Key, Value: t.Value})
+		}
+	}
+	if run != nil && state == engine.Failed {
+		r.Keep = run.Keep[1]
 	}
 	if run != nil {
 		r.Parent, r.Deaths = run.Parent, run.Deaths

@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
+	"os"
 	"strconv"
 	"sync"
 	"sync/atomic"
@@ -48,11 +50,12 @@ type holder struct {
 	tails   map[string]*tail  // by position
 	opened  map[string]uint64 // ends of streams when this process opened
 
-	retryMu sync.Mutex
-	nodes   nodes
-	homes   homes
-	sub     *nats.Subscription
-	stopped sync.Once
+	retryMu   sync.Mutex
+	nodes     nodes
+	deadlines deadlines
+	homes     homes
+	sub       *nats.Subscription
+	stopped   sync.Once
 }
 
 // change is what one message means to the index.
@@ -106,6 +109,11 @@ func (h *holder) openIndex() error {
 	})
 	if err != nil {
 		return fmt.Errorf("open the index: %w", err)
+	}
+	for _, f := range []string{"", "-wal", "-shm"} { // as all else in the data directory
+		if err := os.Chmod(h.cfg.Path+f, 0o600); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return fmt.Errorf("open the index: %w", err)
+		}
 	}
 	h.ix = ix
 	clear(h.applied)
@@ -184,6 +192,9 @@ func (h *holder) start(ctx context.Context) error {
 		return err
 	}
 	if err := h.recover(ctx); err != nil {
+		return err
+	}
+	if err := h.loadDeadlines(ctx); err != nil {
 		return err
 	}
 	if err := h.serveRequests(); err != nil {
@@ -291,6 +302,9 @@ func (h *holder) addRuns(c *change, dec *engine.Decoder, data []byte, src uint8,
 			return err
 		}
 		c.rows = append(c.rows, runRow(&r, src, seq, off))
+		if r.Deadline != 0 {
+			h.deadlines.add(r.ID, r.Deadline)
+		}
 		return nil
 	})
 	if err != nil {

@@ -42,7 +42,10 @@ func (h *holder) janitor() {
 		}
 		ctx, cancel := context.WithTimeout(e.ctx, 6*requestTimeout)
 		now := time.Now()
-		err := k.purgeAcked(ctx, now)
+		err := h.endLate(ctx, now)
+		if err == nil {
+			err = k.purgeAcked(ctx, now)
+		}
 		if err == nil && now.Sub(expired) >= expireEvery {
 			expired = now
 			err = k.expire(ctx)

@@ -342,7 +342,9 @@ func (h *holder) info(row *index.Row) *engine.Info {
 	if len(row.Tags) > 0 {
 		i.Tags = make(map[string]string, len(row.Tags))
 		for _, t := range row.Tags {
-			i.Tags[t.Key] = t.Value
+			if t.Key != tagDeadline {
+				i.Tags[t.Key] = t.Value
+			}
 		}
 	}
 	if row.Note != "" {

@@ -27,6 +27,9 @@ func runRow(r *engine.Run, src uint8, seq uint64, off int) index.Row {
 	if src == srcDelayed {
 		row.At = r.At
 	}
+	if r.Deadline != 0 {
+		row.Tags = append(row.Tags, index.Tag{Key: tagDeadline, Value: "1"})
+	}
 	if r.Failure != nil {
 		row.Note = note(r.Failure)
 	}
@@ -42,6 +45,7 @@ func recordRow(r *engine.Record, seq uint64, off int) index.Row {
 	}
 	switch {
 	case r.State == engine.Running: // a start in doubt: the envelope stays where it was
+		row.End = 0
 		row.Stream, row.Seq, row.Off = r.Src, r.SrcSeq, uint32(r.CopySeq) //nolint:gosec // an offset
 	case r.CopySeq != 0:
 		row.Stream, row.Seq, row.Off = srcFailed, r.CopySeq, 0
