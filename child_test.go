@@ -38,7 +38,7 @@ func family(t *testing.T, fn func(ctx context.Context, n *faena.Node) error) *lo
 
 // parent makes the attempt of that number.
 func (l *loop) parent(ctx context.Context, attempt uint16) engine.Outcome {
-	id, _ := faena.ParseID("01hzzzzzzzzzzzzzzzzzzzzzzz")
+	id, _ := faena.ParseID("01hzzzzzzzzzzzzzzzzzzzzzzw")
 	return try(l, ctx, &engine.Run{ID: id, Task: "parent", Attempt: attempt, Trace: "00-abc"})
 }
 

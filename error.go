@@ -33,6 +33,7 @@ const (
 	CodeConflict    = engine.CodeConflict    // it contradicts what is there
 	CodeTooLarge    = engine.CodeTooLarge    // a value is over its limit
 	CodeLimit       = engine.CodeLimit       // a bound is reached
+	CodeFull        = engine.CodeFull        // the disk has too little space
 	CodeUnavailable = engine.CodeUnavailable // a part that is needed cannot be reached
 	CodeClosed      = engine.CodeClosed      // this node or engine is closed
 	CodeVersion     = engine.CodeVersion     // written by, or running, another version

@@ -21,6 +21,7 @@ const (
 	CodeConflict    Code = "conflict"     // it contradicts what is there
 	CodeTooLarge    Code = "too_large"    // a value is over its limit
 	CodeLimit       Code = "limit"        // a bound is reached
+	CodeFull        Code = "full"         // the disk has too little space
 	CodeUnavailable Code = "unavailable"  // a part that is needed cannot be reached
 	CodeClosed      Code = "closed"       // this node or engine is closed
 	CodeVersion     Code = "version"      // written by, or running, another version

@@ -100,5 +100,8 @@ func ParseID(s string) (id ID, err error) {
 	if _, err := encoding().Decode(id[:], []byte(strings.ToLower(s))); err != nil {
 		return ID{}, &Error{Code: CodeInvalid, Op: "read id", Err: fmt.Errorf("%q is not a run id", s)}
 	}
+	if id.String() != strings.ToLower(s) { // the last character has bits to spare
+		return ID{}, &Error{Code: CodeInvalid, Op: "read id", Err: fmt.Errorf("%q is not a run id", s)}
+	}
 	return id, nil
 }

@@ -325,7 +325,7 @@ func TestBadBatchAndSelection(t *testing.T) {
 		}
 	}
 	for body, says := range map[string]string{
-		`{"states": ["done"]}`: "done", `{"from": "x"}`: "body.from", `{"to": "x"}`: "body.to", `{"id": "x"}`: "body.id",
+		`{}`: "no condition", `{"task": ""}`: "no condition", `{"states": ["done"]}`: "done", `{"from": "x"}`: "body.from", `{"to": "x"}`: "body.to", `{"id": "x"}`: "body.id",
 	} {
 		for _, do := range []string{"retry", "cancel"} {
 			if p := read[gateway.Problem](t, send(g, "POST", "/api/v1/runs:"+do, body), http.StatusUnprocessableEntity); !strings.Contains(p.Detail, says) {
@@ -343,7 +343,7 @@ func TestCodesAndStatuses(t *testing.T) {
 	for code, want := range map[faena.Code]int{
 		faena.CodeInvalid: 422, faena.CodeInput: 422, faena.CodeUnknownTask: 422, faena.CodeNotFound: 404, faena.CodeConflict: 409,
 		faena.CodeFailed: 409, faena.CodePermanent: 409, faena.CodePanic: 409, faena.CodeTimeout: 409, faena.CodeDeadline: 409, faena.CodeLost: 409, faena.CodeCancelled: 409,
-		faena.CodeTooLarge: 413, faena.CodeLimit: 429, faena.CodeUnavailable: 503, faena.CodeClosed: 503, faena.CodeVersion: 501, faena.CodeInternal: 500, "new": 500,
+		faena.CodeTooLarge: 413, faena.CodeLimit: 429, faena.CodeFull: 507, faena.CodeUnavailable: 503, faena.CodeClosed: 503, faena.CodeVersion: 501, faena.CodeInternal: 500, "new": 500,
 	} {
 		f.mu.Lock()
 		f.err = fmt.Errorf("read it: %w", &faena.Error{Code: code, Err: errors.New("because")})

@@ -52,6 +52,8 @@ func explain(code faena.Code) (status int, remedy string) {
 		return http.StatusRequestEntityTooLarge, "make the value smaller, or store it elsewhere and send where it is"
 	case faena.CodeLimit:
 		return http.StatusTooManyRequests, "wait until some runs have ended and send it again"
+	case faena.CodeFull:
+		return http.StatusInsufficientStorage, "free space on the disk of faena's data directory and send it again; nothing that was accepted is lost"
 	case faena.CodeUnavailable:
 		return http.StatusServiceUnavailable, "check that faena serve runs and can be reached, and send it again"
 	case faena.CodeClosed:

@@ -204,10 +204,14 @@ type selection struct {
 	Tags   map[string]string `json:"tags,omitempty" doc:"only runs with these tags"`
 	From   string            `json:"from,omitempty" doc:"only runs submitted at or after this time, in RFC 3339"`
 	To     string            `json:"to,omitempty" doc:"only runs submitted before this time, in RFC 3339"`
+	All    bool              `json:"all,omitempty" doc:"true to select without any condition"`
 }
 
 func (s *selection) query() (faena.Query, error) {
 	q := faena.Query{Queue: s.Queue, Task: s.Task}
+	if !s.All && len(s.States) == 0 && s.Queue == "" && s.Task == "" && len(s.Tags) == 0 && s.From == "" && s.To == "" {
+		return q, wrong("body", "no condition is given", `name at least one of states, queue, task, tags, from and to, or send "all": true`)
+	}
 	for _, name := range s.States {
 		st, err := faena.ParseState(name)
 		if err != nil {

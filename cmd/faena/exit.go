@@ -78,7 +78,7 @@ func codeExit(code faena.Code) int {
 		return exitFailed
 	case faena.CodeInvalid, faena.CodeInput, faena.CodeTooLarge:
 		return exitUsage
-	case faena.CodeUnavailable, faena.CodeClosed, faena.CodeLimit:
+	case faena.CodeUnavailable, faena.CodeClosed, faena.CodeLimit, faena.CodeFull:
 		return exitUnavailable
 	case faena.CodeNotFound:
 		return exitNotFound

@@ -15,7 +15,7 @@ func TestExitCode(t *testing.T) {
 	ctx := context.Background()
 	for code, want := range map[faena.Code]int{
 		faena.CodeFailed: 1, faena.CodeCancelled: 1, faena.CodeLost: 1, faena.CodeInput: 2, faena.CodeInvalid: 2,
-		faena.CodeUnavailable: 3, faena.CodeLimit: 3, faena.CodeNotFound: 4, faena.CodeUnknownTask: 5,
+		faena.CodeUnavailable: 3, faena.CodeLimit: 3, faena.CodeFull: 3, faena.CodeNotFound: 4, faena.CodeUnknownTask: 5,
 		faena.CodeConflict: 5, faena.CodeVersion: 5, faena.CodeInternal: 70, "unheard of": 70,
 	} {
 		err := fmt.Errorf("wrapped: %w", &faena.Error{Code: code, Op: "test"})

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"errors"
 	"strconv"
 
 	"github.com/spf13/pflag"
@@ -30,6 +31,9 @@ What would not fit in memory is refused at once, with an estimate.`,
 					return nil, usage("want one N, as in faena factorial 1000")
 				}
 				n, err := strconv.ParseInt(args[0], 10, 64)
+				if errors.Is(err, strconv.ErrRange) {
+					return nil, usage("N %s is too large: no machine has the memory for its factorial; --digits goes up to 5e17", args[0])
+				}
 				if err != nil || n < 0 {
 					return nil, usage("N %q: want a whole number that is not negative", args[0])
 				}

@@ -58,7 +58,7 @@ func signals(parent context.Context) (context.Context, func()) {
 	ctx, cancel := context.WithCancelCause(parent)
 	got := make(chan os.Signal, 2)
 	done := make(chan struct{})
-	signal.Notify(got, syscall.SIGINT, syscall.SIGTERM)
+	signal.Notify(got, syscall.SIGINT, syscall.SIGTERM, syscall.SIGHUP)
 	go func() {
 		for n := 0; ; n++ {
 			select {

@@ -40,7 +40,7 @@ type directory struct {
 
 func openDirectory(dir, boot string) (*directory, error) {
 	if err := os.MkdirAll(dir, 0o700); err != nil {
-		return nil, fmt.Errorf("make the data directory: %w", err)
+		return nil, &engine.Error{Code: engine.CodeInvalid, Op: "make the data directory", Err: fmt.Errorf("%w: choose another directory", err)}
 	}
 	d := &directory{dir: dir, boot: boot}
 	if d.boot == "" {
@@ -84,7 +84,7 @@ func (d *directory) check() error {
 	default:
 		var f format
 		if err := json.Unmarshal(b, &f); err != nil {
-			return &engine.Error{Code: engine.CodeInternal, Op: "open " + d.dir, Err: fmt.Errorf("%s is damaged: %w", formatFile, err)}
+			return &engine.Error{Code: engine.CodeConflict, Op: "open " + d.dir, Err: fmt.Errorf("%s is damaged (%w): restore it from a backup, or write {\"format\":%d} into it if no newer version has used the directory", formatFile, err, formatVersion)}
 		}
 		if f.Format > formatVersion {
 			return &engine.Error{Code: engine.CodeVersion, Op: "open " + d.dir, Err: fmt.Errorf("its format %d is newer than this program's %d: run the newer version", f.Format, formatVersion)}

@@ -43,7 +43,7 @@ func (e *Engine) accepting() error {
 		return nil
 	}
 	return &engine.Error{
-		Code: engine.CodeLimit, Op: "submit",
+		Code: engine.CodeFull, Op: "submit",
 		Err: fmt.Errorf("less than %d MiB are free on the disk of %s: free some; nothing that was accepted is lost", e.o.MinFree>>20, e.o.Dir),
 	}
 }
@@ -56,7 +56,7 @@ func (e *Engine) writable() error {
 		return err
 	}
 	if e.full.Load() || free < brokenBelow {
-		return &engine.Error{Code: engine.CodeLimit, Op: "delete what is done with", Err: errors.New("the disk is full: free some space")}
+		return &engine.Error{Code: engine.CodeFull, Op: "delete what is done with", Err: errors.New("the disk is full: free some space")}
 	}
 	return nil
 }

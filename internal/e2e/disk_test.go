@@ -94,7 +94,7 @@ func TestFullDisk(t *testing.T) {
 	busy(500)
 
 	ballast := fill(t, disk, 4<<20+256<<10) // under the margin, and room for results
-	c.until(20*time.Second, "a refusal", func() bool { return refused()[string(faena.CodeLimit)] > 0 })
+	c.until(20*time.Second, "a refusal", func() bool { return refused()[string(faena.CodeFull)] > 0 })
 	status, err := node.Status(t.Context())
 	if err != nil || status.Accepting {
 		t.Errorf("Status() = %+v, %v, want one that does not accept", status, err)
