@@ -45,7 +45,7 @@ func victim(dir string, save bool) error {
 	if err != nil {
 		return err
 	}
-	node, err := faena.Open(ctx, eng, faena.Options{Slots: 2})
+	node, err := faena.Open(ctx, eng, faena.Options{Slots: 2, MaxDeaths: 100})
 	if err != nil {
 		return err
 	}
@@ -127,7 +127,7 @@ func look(t *testing.T, dir string, fn func(*faena.Node)) {
 	if err != nil {
 		t.Fatalf("open the engine: %v", err)
 	}
-	node, err := faena.Open(t.Context(), eng, faena.Options{})
+	node, err := faena.Open(t.Context(), eng, faena.Options{MaxDeaths: 100})
 	if err != nil {
 		t.Fatalf("Open = %v", err)
 	}

@@ -28,7 +28,7 @@ func open(t *testing.T, dir string, slots int) *faena.Node {
 	if err != nil {
 		t.Fatalf("open the engine: %v", err)
 	}
-	node, err := faena.Open(t.Context(), eng, faena.Options{Slots: slots, Grace: -1})
+	node, err := faena.Open(t.Context(), eng, faena.Options{Slots: slots, Grace: -1, MaxDeaths: 100})
 	if err != nil {
 		t.Fatalf("Open = %v", err)
 	}
