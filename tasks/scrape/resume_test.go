@@ -76,6 +76,8 @@ func killedAfter(t *testing.T, s *site, dir string, requests int, save bool) {
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
+	late := time.NewTimer(time.Minute)
+	defer late.Stop()
 	died := make(chan error, 1)
 	go func() { died <- cmd.Wait() }()
 	select {
@@ -88,6 +90,10 @@ func killedAfter(t *testing.T, s *site, dir string, requests int, save bool) {
 		}
 	case err := <-died:
 		t.Fatalf("the worker ended by itself: %v", err)
+	case <-late.C:
+		t.Errorf("the worker has not asked for %d pages within a minute", requests)
+		_ = cmd.Process.Kill() // it is there
+		t.Fatal(<-died)
 	}
 }
 
