@@ -134,10 +134,11 @@ func site(ts *testscript.TestScript, _ bool, args []string) {
 		case <-r.Context().Done():
 		}
 		w.Header().Set("Content-Type", "text/html")
-		fmt.Fprintf(w, "<title>page %d</title>", i)
+		body := fmt.Sprintf("<title>page %d</title>", i)
 		for _, to := range []int{i + 1, 2*i + 1, 3*i + 2} {
-			fmt.Fprintf(w, "<a href=/%s>x</a>", strings.TrimPrefix(strconv.Itoa(to%n), "0"))
+			body += fmt.Sprintf("<a href=/%s>x</a>", strings.TrimPrefix(strconv.Itoa(to%n), "0"))
 		}
+		_, _ = w.Write([]byte(body))
 	}))
 	ts.Defer(s.Close)
 	ts.Setenv(args[0], s.URL)

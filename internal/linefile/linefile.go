@@ -29,7 +29,7 @@ func Check(name string) error {
 		err = errDirectory
 	case info.Mode().IsRegular(): // to open a pipe would wait for its reader
 		var f *os.File
-		if f, err = os.OpenFile(name, os.O_WRONLY, 0); err == nil {
+		if f, err = os.OpenFile(name, os.O_WRONLY, 0); err == nil { //nolint:gosec // the caller's file
 			err = f.Close()
 		}
 	}
@@ -62,7 +62,7 @@ func open(name string, goOn bool) (*File, int, error) {
 		if info.IsDir() {
 			return nil, 0, errDirectory
 		}
-		f, err := os.OpenFile(name, os.O_WRONLY, 0)
+		f, err := os.OpenFile(name, os.O_WRONLY, 0) //nolint:gosec // the caller's file
 		return &File{f: f, name: name}, 0, err
 	}
 	f, err := os.OpenFile(name, os.O_RDWR|os.O_CREATE, 0o666) //nolint:gosec // less what the umask says, as any program's output

@@ -197,10 +197,10 @@ func (c *crawler) end(ctx context.Context, i int, got Fetched, err error) error 
 		return err
 	case !b.again:
 		b.again = true
-		faena.Logger(ctx).Warn("a batch failed and is tried once more", "batch", b.n, "error", err)
+		faena.Logger(ctx).WarnContext(ctx, "a batch failed and is tried once more", "batch", b.n, "error", err)
 		return c.submit(ctx, b)
 	default:
-		faena.Logger(ctx).Warn("a batch is given up", "batch", b.n, "error", err)
+		faena.Logger(ctx).WarnContext(ctx, "a batch is given up", "batch", b.n, "error", err)
 		got.Pages = given(b.items, err)
 	}
 	c.open = append(c.open[:i], c.open[i+1:]...)

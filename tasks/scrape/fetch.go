@@ -98,7 +98,7 @@ func (f *fetcher) fetch(ctx context.Context, b Batch) (Fetched, error) {
 	}
 	if err != nil {
 		if cerr := faena.Checkpoint(ctx, out); cerr != nil {
-			faena.Logger(ctx).Warn("pages of a batch that was cut off are not saved", "error", cerr)
+			faena.Logger(ctx).WarnContext(ctx, "pages of a batch that was cut off are not saved", "error", cerr)
 		}
 		return Fetched{}, fmt.Errorf("fetch %d pages: %w", len(missing), err)
 	}

@@ -59,15 +59,19 @@ type reader struct {
 	whole *faena.Future[Summary]
 }
 
-// over tells that the crawl has ended, and of one that succeeded how many batches
-// it had.
-func (r *reader) over(ctx context.Context) (over, succeeded bool, batches int) {
+// end is how a crawl ended, as far as it has.
+type end struct {
+	over, succeeded bool
+	batches         int // if it succeeded
+}
+
+func (r *reader) end(ctx context.Context) end {
 	select {
 	case <-r.whole.Done():
 		sum, err := r.whole.Get(ctx)
-		return true, err == nil, sum.Batches
+		return end{true, err == nil, sum.Batches}
 	default:
-		return false, false, 0
+		return end{}
 	}
 }
 
@@ -75,39 +79,52 @@ func (r *reader) over(ctx context.Context) (over, succeeded bool, batches int) {
 // there never will be one of that number.
 func (r *reader) batch(ctx context.Context, n int) (pages []crawl.Page, more bool, err error) {
 	pause := lookFirst
-	for begun := time.Now(); ; {
-		over, succeeded, batches := r.over(ctx) // before what it has done is looked for
-		if succeeded && n >= batches {
+	for begun := time.Now(); ; pause = min(2*pause, lookLast) {
+		e := r.end(ctx) // before what it has done is looked for
+		if e.succeeded && n >= e.batches {
 			return nil, false, nil
 		}
 		f, ok, err := Fetch.Child(ctx, r.node, r.whole.ID(), name(n))
-		if err != nil {
+		switch {
+		case err != nil:
 			return nil, false, err
-		}
-		if ok {
-			got, err := f.Get(ctx)
-			switch {
-			case err == nil:
-				return got.Pages, true, nil
-			case ctx.Err() != nil || !ended(err):
-				return nil, false, err
-			case over && !succeeded:
-				return nil, true, nil
-			case over:
-				items, lerr := itemsOf(ctx, r.node, f.ID())
-				return given(items, err), true, lerr
+		case ok:
+			pages, sure, err := r.read(ctx, f, e)
+			if sure || err != nil {
+				return pages, true, err
 			}
-			// The crawl tries it once more.
-		} else if over && !succeeded {
+			// It failed, and the crawl tries it once more.
+		case e.over && !e.succeeded:
 			return nil, false, nil
-		} else if over && time.Since(begun) > lookLag {
-			return nil, false, &faena.Error{Code: faena.CodeNotFound, Op: fmt.Sprintf("read crawl %s", r.whole.ID()), Err: fmt.Errorf("the pages of %s are not kept any more", name(n))}
+		case e.over && time.Since(begun) > lookLag:
+			return nil, false, &faena.Error{
+				Code: faena.CodeNotFound, Op: fmt.Sprintf("read crawl %s", r.whole.ID()),
+				Err: fmt.Errorf("the pages of %s are not kept any more", name(n)),
+			}
 		}
-		if err := r.rest(ctx, pause, over); err != nil {
+		if err := r.rest(ctx, pause, e.over); err != nil {
 			return nil, false, err
 		}
-		pause = min(2*pause, lookLast)
 	}
+}
+
+// read waits for a batch's run; sure is false if another may take its place. Of
+// the batches that failed, a crawl that succeeded has given up their pages, and
+// one that did not has said nothing of them.
+func (r *reader) read(ctx context.Context, f *faena.Future[Fetched], e end) (pages []crawl.Page, sure bool, err error) {
+	got, err := f.Get(ctx)
+	switch {
+	case err == nil:
+		return got.Pages, true, nil
+	case ctx.Err() != nil || !ended(err):
+		return nil, false, err
+	case !e.over:
+		return nil, false, nil
+	case !e.succeeded:
+		return nil, true, nil
+	}
+	items, ierr := itemsOf(ctx, r.node, f.ID())
+	return given(items, err), true, ierr
 }
 
 // rest waits a while, or until the crawl ends.

@@ -44,7 +44,7 @@ func resume(ctx context.Context, o crawl.Options) state {
 		}
 	}
 	if err != nil {
-		faena.Logger(ctx).Warn("a crawl begins without its checkpoint", "error", err)
+		faena.Logger(ctx).WarnContext(ctx, "a crawl begins without its checkpoint", "error", err)
 	}
 	out := state{front: frontier.New(o.Limit()), ended: make(map[int]bool)}
 	for _, u := range o.Start {
@@ -77,7 +77,7 @@ func (c *crawler) checkpoint(ctx context.Context) {
 		c.base, slices.Collect(maps.Keys(c.ended)), c.front.Snapshot(), c.sum, c.starts, c.delay,
 	})
 	if err != nil {
-		faena.Logger(ctx).Warn("a crawl's checkpoint is not saved", "error", err)
+		faena.Logger(ctx).WarnContext(ctx, "a crawl's checkpoint is not saved", "error", err)
 	}
 	c.save = time.Now().Add(max(c.every, saveShare*time.Since(begun)))
 }

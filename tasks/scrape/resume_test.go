@@ -45,7 +45,7 @@ func victim(dir string, save bool) error {
 	if err != nil {
 		return err
 	}
-	node, err := faena.Open(ctx, eng, faena.Options{Slots: 2})
+	node, err := faena.Open(ctx, eng, faena.Options{Slots: 2, MaxDeaths: 100})
 	if err != nil {
 		return err
 	}
@@ -76,6 +76,8 @@ func killedAfter(t *testing.T, s *site, dir string, requests int, save bool) {
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
+	late := time.NewTimer(time.Minute)
+	defer late.Stop()
 	died := make(chan error, 1)
 	go func() { died <- cmd.Wait() }()
 	select {
@@ -83,9 +85,15 @@ func killedAfter(t *testing.T, s *site, dir string, requests int, save bool) {
 		if err := cmd.Process.Kill(); err != nil {
 			t.Fatal(err)
 		}
-		<-died
+		if err := <-died; err == nil {
+			t.Fatal("the worker ended well")
+		}
 	case err := <-died:
 		t.Fatalf("the worker ended by itself: %v", err)
+	case <-late.C:
+		t.Errorf("the worker has not asked for %d pages within a minute", requests)
+		_ = cmd.Process.Kill() // it is there
+		t.Fatal(<-died)
 	}
 }
 
@@ -125,7 +133,7 @@ func look(t *testing.T, dir string, fn func(*faena.Node)) {
 	if err != nil {
 		t.Fatalf("open the engine: %v", err)
 	}
-	node, err := faena.Open(t.Context(), eng, faena.Options{})
+	node, err := faena.Open(t.Context(), eng, faena.Options{MaxDeaths: 100})
 	if err != nil {
 		t.Fatalf("Open = %v", err)
 	}
@@ -170,7 +178,7 @@ func TestKilledWorkers(t *testing.T) {
 				}
 				id = fut.ID()
 			})
-			kills := []int{1, 30, 120, 230}
+			kills, cancelled := []int{1, 30, 120, 230}, 0
 			for _, n := range kills {
 				killedAfter(t, s, dir, n, c.save)
 				before := s.count()
@@ -185,6 +193,7 @@ func TestKilledWorkers(t *testing.T) {
 						if _, err := node.Cancel(t.Context(), open...); err != nil {
 							t.Errorf("Cancel = %v", err)
 						}
+						cancelled += len(open)
 					}
 				})
 				defer func() {
@@ -194,6 +203,9 @@ func TestKilledWorkers(t *testing.T) {
 						}
 					}
 				}()
+			}
+			if c.cancel && cancelled == 0 {
+				t.Error("no child was open when a worker died: nothing could be cancelled")
 			}
 			resumed := 0
 			var mu sync.Mutex
@@ -229,6 +241,41 @@ func TestKilledWorkers(t *testing.T) {
 				t.Errorf("%d attempts found a checkpoint; saving them was %v", resumed, c.save)
 			}
 		})
+	}
+}
+
+// The most pages there may be are never exceeded, although a crawl that goes on
+// reads again in another order what it had found.
+func TestKilledAtItsLimit(t *testing.T) {
+	t.Parallel()
+	const most = 300
+	s, other := newSite(t, web(900)), newSite(t, nil)
+	page := web(900)
+	other.page = func(w http.ResponseWriter, r *http.Request) { // so that batches end out of order
+		pause := time.NewTimer(2 * time.Millisecond)
+		defer pause.Stop()
+		select {
+		case <-pause.C:
+		case <-r.Context().Done():
+		}
+		page(w, r)
+	}
+	dir := filepath.Join(t.TempDir(), "data")
+	var id faena.ID
+	look(t, dir, func(node *faena.Node) {
+		id = run(t, node, scrape.Input{Start: []string{s.URL, other.URL}, MaxPages: most}).ID()
+	})
+	for _, n := range []int{20, 50, 80} {
+		killedAfter(t, s, dir, n, false)
+	}
+	node := open(t, dir, 2)
+	handle(t, node)
+	got, _, err := collect(t, node, id)
+	if err != nil {
+		t.Fatalf("Pages = %v", err)
+	}
+	if asked := len(s.count()) + len(other.count()); len(got) != most || asked != most {
+		t.Errorf("%d pages, %d different ones asked for, want %d", len(got), asked, most)
 	}
 }
 

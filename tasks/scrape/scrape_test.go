@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"net/http"
 	"net/http/httptest"
 	"path/filepath"
@@ -21,19 +22,13 @@ import (
 )
 
 // open gives a node with slots on an engine in dir.
-func open(t testing.TB, dir string, slots int) *faena.Node {
+func open(t *testing.T, dir string, slots int) *faena.Node {
 	t.Helper()
-	return openWith(t, embedded.Options{Dir: dir}, slots)
-}
-
-func openWith(t testing.TB, o embedded.Options, slots int) *faena.Node {
-	t.Helper()
-	o.Durability = embedded.Fast
-	eng, err := embedded.Open(t.Context(), o)
+	eng, err := embedded.Open(t.Context(), embedded.Options{Dir: dir, Durability: embedded.Fast})
 	if err != nil {
 		t.Fatalf("open the engine: %v", err)
 	}
-	node, err := faena.Open(t.Context(), eng, faena.Options{Slots: slots, Grace: -1})
+	node, err := faena.Open(t.Context(), eng, faena.Options{Slots: slots, Grace: -1, MaxDeaths: 100})
 	if err != nil {
 		t.Fatalf("Open = %v", err)
 	}
@@ -45,7 +40,7 @@ func openWith(t testing.TB, o embedded.Options, slots int) *faena.Node {
 	return node
 }
 
-func handle(t testing.TB, node *faena.Node) {
+func handle(t *testing.T, node *faena.Node) {
 	t.Helper()
 	if err := node.Handle(scrape.Handlers(scrape.Options{})...); err != nil {
 		t.Fatalf("Handle = %v", err)
@@ -53,7 +48,7 @@ func handle(t testing.TB, node *faena.Node) {
 }
 
 // worker is a node that crawls, in a directory of its own.
-func worker(t testing.TB, slots int) *faena.Node {
+func worker(t *testing.T, slots int) *faena.Node {
 	t.Helper()
 	node := open(t, filepath.Join(t.TempDir(), "data"), slots)
 	handle(t, node)
@@ -70,7 +65,7 @@ type site struct {
 	page http.HandlerFunc
 }
 
-func newSite(t testing.TB, page http.HandlerFunc) *site {
+func newSite(t *testing.T, page http.HandlerFunc) *site {
 	t.Helper()
 	s := &site{hits: make(map[string]int), told: make(map[int]chan struct{}), page: page}
 	s.Server = httptest.NewServer(http.HandlerFunc(s.serve))
@@ -96,9 +91,7 @@ func (s *site) count() map[string]int {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	hits := make(map[string]int, len(s.hits))
-	for u, n := range s.hits {
-		hits[u] = n
-	}
+	maps.Copy(hits, s.hits)
 	return hits
 }
 
@@ -147,7 +140,7 @@ func web(n int) http.HandlerFunc {
 }
 
 // collect reads the pages of a crawl, by address.
-func collect(t testing.TB, node *faena.Node, id faena.ID) (map[string]crawl.Page, []string, error) {
+func collect(t *testing.T, node *faena.Node, id faena.ID) (map[string]crawl.Page, []string, error) {
 	t.Helper()
 	pages := make(map[string]crawl.Page)
 	var order []string
@@ -165,7 +158,7 @@ func collect(t testing.TB, node *faena.Node, id faena.ID) (map[string]crawl.Page
 }
 
 // leaf is what the crawler without runs finds.
-func leaf(t testing.TB, in scrape.Input) (map[string]crawl.Page, crawl.Summary) {
+func leaf(t *testing.T, in scrape.Input) (map[string]crawl.Page, crawl.Summary) {
 	t.Helper()
 	pages := make(map[string]crawl.Page)
 	sum, err := crawl.Run(t.Context(), in, nil, crawl.Hooks{Page: func(p crawl.Page) { pages[p.URL] = p }})
@@ -177,7 +170,7 @@ func leaf(t testing.TB, in scrape.Input) (map[string]crawl.Page, crawl.Summary) 
 
 // same compares the records of two crawls, but for what depends on timing: which
 // page named an address first, and without levels also its depth.
-func same(t testing.TB, what string, in scrape.Input, want, got map[string]crawl.Page) {
+func same(t *testing.T, what string, in scrape.Input, want, got map[string]crawl.Page) {
 	t.Helper()
 	plain := func(pages map[string]crawl.Page) map[string]crawl.Page {
 		out := make(map[string]crawl.Page, len(pages))
@@ -195,7 +188,7 @@ func same(t testing.TB, what string, in scrape.Input, want, got map[string]crawl
 	}
 }
 
-func run(t testing.TB, node *faena.Node, in scrape.Input) *faena.Future[scrape.Summary] {
+func run(t *testing.T, node *faena.Node, in scrape.Input) *faena.Future[scrape.Summary] {
 	t.Helper()
 	fut, err := scrape.Crawl.Go(t.Context(), node, in)
 	if err != nil {
@@ -339,9 +332,9 @@ func TestCancelEndsItSoon(t *testing.T) {
 	hung := make(chan struct{})
 	var once sync.Once
 	s := newSite(t, func(w http.ResponseWriter, r *http.Request) {
-		switch {
-		case r.URL.Path == "/robots.txt":
-		case r.URL.Path == "/":
+		switch r.URL.Path {
+		case "/robots.txt":
+		case "/":
 			w.Header().Set("Content-Type", "text/html")
 			links(w, "/1", "/2", "/3")
 		default:
