@@ -134,11 +134,12 @@ func site(ts *testscript.TestScript, _ bool, args []string) {
 		case <-r.Context().Done():
 		}
 		w.Header().Set("Content-Type", "text/html")
-		body := fmt.Sprintf("<title>page %d</title>", i)
+		var body strings.Builder
+		fmt.Fprintf(&body, "<title>page %d</title>", i)
 		for _, to := range []int{i + 1, 2*i + 1, 3*i + 2} {
-			body += fmt.Sprintf("<a href=/%s>x</a>", strings.TrimPrefix(strconv.Itoa(to%n), "0"))
+			fmt.Fprintf(&body, "<a href=/%s>x</a>", strings.TrimPrefix(strconv.Itoa(to%n), "0"))
 		}
-		_, _ = w.Write([]byte(body))
+		_, _ = w.Write([]byte(body.String()))
 	}))
 	ts.Defer(s.Close)
 	ts.Setenv(args[0], s.URL)

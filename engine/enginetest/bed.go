@@ -130,8 +130,8 @@ func (b *bed) closeAll() {
 		}
 		cancel()
 	}
-	for i := len(engines) - 1; i >= 0; i-- {
-		if err := engines[i].Close(); err != nil {
+	for _, e := range slices.Backward(engines) {
+		if err := e.Close(); err != nil {
 			b.t.Errorf("Close = %v", err)
 		}
 	}

@@ -245,11 +245,12 @@ func (s *states) after() {
 				continue
 			}
 			end := engine.Succeeded
-			switch {
-			case st == engine.Failed || st == engine.Retrying:
+			switch st {
+			case engine.Failed, engine.Retrying:
 				end = engine.Failed
-			case st == engine.Cancelled:
+			case engine.Cancelled:
 				end = engine.Cancelled
+			default:
 			}
 			if r := b.attach(id).get(); r.State != end {
 				b.t.Errorf("a run that was %v ended %v, want %v", st, r.State, end)

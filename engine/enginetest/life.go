@@ -74,9 +74,9 @@ func testMany(b *bed) {
 
 func testAttach(b *bed) {
 	gate := make(chan struct{})
-	b.worker(1, tasks{"gate": func(_ context.Context, a *engine.Attempt) engine.Outcome {
+	b.worker(1, tasks{"gate": func(ctx context.Context, a *engine.Attempt) engine.Outcome {
 		<-gate
-		return echo(nil, a) //nolint:staticcheck // it uses none
+		return echo(ctx, a)
 	}})
 	r := b.run("gate", `1`)
 	first := b.one(r)
@@ -418,10 +418,14 @@ func testProgress(b *bed) {
 func testNested(b *bed) {
 	var most atomic.Int32
 	var busy atomic.Int32
-	var nest exec
+	var nest exec //nolint:staticcheck // it calls itself
 	nest = func(ctx context.Context, a *engine.Attempt) engine.Outcome {
 		n := busy.Add(1)
-		for m := most.Load(); n > m && !most.CompareAndSwap(m, n); m = most.Load() {
+		for {
+			m := most.Load()
+			if n <= m || most.CompareAndSwap(m, n) {
+				break
+			}
 		}
 		if string(a.Input) == "" {
 			busy.Add(-1)

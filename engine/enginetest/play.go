@@ -105,10 +105,9 @@ type part struct {
 
 // play is one execution of the scenario.
 type play struct {
-	b      *bed
-	f      *Faults
-	parts  []*part
-	starts int // engines started
+	b     *bed
+	f     *Faults
+	parts []*part
 }
 
 // play executes the scenario with a fault and judges what was seen.

@@ -2,6 +2,7 @@ package enginetest
 
 import (
 	"context"
+	"slices"
 	"sync/atomic"
 	"time"
 
@@ -179,9 +180,9 @@ func testCheckpoint(b *bed) {
 			return ok(string(v))
 		}
 		for range 10 { // the last of many counts, whenever it comes
-			a.Lease.Checkpoint(append(v[:len(v):len(v)], '?'))
+			a.Lease.Checkpoint(append(slices.Clip(v), '?'))
 		}
-		a.Lease.Checkpoint(append(v[:len(v):len(v)], 'x'))
+		a.Lease.Checkpoint(append(slices.Clip(v), 'x'))
 		return engine.Outcome{Failure: failure(engine.CodeFailed)}
 	}})
 	for _, wait := range []time.Duration{time.Millisecond, 2 * time.Minute} { // here, and as a message
@@ -227,7 +228,7 @@ func testLongWait(b *bed) {
 		"slow": func(context.Context, *engine.Attempt) engine.Outcome { b.sleep(5 * time.Minute); return ok("slow") },
 		"wait": func(ctx context.Context, a *engine.Attempt) engine.Outcome {
 			r := b.run("slow", "")
-			f := b.one(r)
+			f := b.one(r) //nolint:contextcheck // a client's, not the handler's
 			if err := a.Lease.Yield(); err != nil {
 				return engine.Outcome{Failure: failure(engine.CodeLimit)}
 			}
