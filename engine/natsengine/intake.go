@@ -80,10 +80,7 @@ func (in *intake) mark(ctx context.Context) error {
 	began := uint64(0)
 	if a, err := e.call(ctx, opOpened, &request{Queue: in.stream}); err == nil {
 		last = min(last, a.Mark)
-		began = e.began(in.stream, in.consumer)
-	}
-	if began > 0 {
-		began = min(last, began+maxPending/4)
+		began = min(last, e.began(in.stream, in.consumer)+maxPending/4)
 	}
 	in.w.mu.Lock()
 	defer in.w.mu.Unlock()

@@ -49,8 +49,8 @@ func TestComputeKnowsTheMachine(t *testing.T) {
 		t.Errorf("Compute(1e12) = %v, %v, want a permanent error that names TiB", out, err)
 	}
 	_, err = node.Submit(t.Context(), factorial.Compute.Name(), json.RawMessage(`{"n":"many"}`))
-	if err != nil {
-		t.Errorf("Submit = %v", err)
+	if faena.CodeOf(err) != faena.CodeInput {
+		t.Errorf("Submit of a wrong type = %v, want CodeInput", err)
 	}
 }
 

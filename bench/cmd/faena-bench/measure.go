@@ -15,12 +15,11 @@ import (
 	"sync/atomic"
 	"time"
 
-	"golang.org/x/sys/unix"
-
 	"github.com/faena-dev/faena"
 	"github.com/faena-dev/faena/engine"
 	"github.com/faena-dev/faena/engine/embedded"
 	"github.com/faena-dev/faena/engine/natsengine"
+	"golang.org/x/sys/unix"
 )
 
 // payload is 100 bytes as JSON.
@@ -293,14 +292,14 @@ func submit16(ctx context.Context, o *options, r *result) error {
 	if err := disk(ctx, o, r); err != nil {
 		return err
 	}
-	sync := r.figures[0].v
+	oneSync := r.figures[0].v
 	n, l, err := callers(ctx, 16, steadyFor, func(ctx context.Context) error {
 		_, err := echo.Go(ctx, b.node, payload{Text: filler()})
 		return err
 	})
 	rate := float64(n) / steadyFor.Seconds()
 	r.add("submitted/s", rate)
-	r.add("target/s: 0.6 × 16 / p50 of one sync", 0.6*16/sync*1000)
+	r.add("target/s: 0.6 × 16 / p50 of one sync", 0.6*16/oneSync*1000)
 	r.latencies("submit", l)
 	return err
 }
