@@ -59,3 +59,8 @@ func TestFaultsApart(t *testing.T) {
 	t.Parallel()
 	enginetest.RunFaults(t, enginetest.Setup{Bubble: bubble, Open: open, Join: join, Apart: true})
 }
+
+func TestModel(t *testing.T) {
+	t.Parallel()
+	enginetest.RunModel(t, enginetest.Setup{Bubble: bubble, Open: open, Join: join}, 8)
+}

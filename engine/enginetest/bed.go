@@ -64,6 +64,10 @@ func (b *bed) open(dir, boot string) {
 		o.Sync = func() error { return b.disk.sync(dir, l) }
 	}
 	e, err := b.s.Open(b.t.Context(), o)
+	if err != nil && l.dead.Load() { // it died at once
+		b.open(dir, boot)
+		return
+	}
 	if err != nil {
 		b.t.Fatalf("Open = %v", err)
 	}

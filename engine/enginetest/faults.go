@@ -24,8 +24,8 @@ func (m Mode) String() string { return [...]string{"record", "fail", "crash", "p
 
 // Point is before or after the nth write of a kind.
 type Point struct {
-	Write engine.Write
-	N     int // from 1
+	Write engine.Write // empty for any kind
+	N     int          // from 1
 	After bool
 }
 
@@ -81,7 +81,10 @@ func (f *Faults) call(w engine.Write, after bool, l *life) error {
 		f.unknown = append(f.unknown, w)
 	}
 	f.seen = append(f.seen, p)
-	if f.reached || p != f.at || f.mode == Record {
+	every := Point{After: after}
+	f.n[every]++
+	every.N = f.n[every]
+	if f.reached || p != f.at && every != f.at || f.mode == Record {
 		return nil
 	}
 	f.reached = true
