@@ -21,14 +21,14 @@ func RunModel(t *testing.T, s Setup, n int) {
 	t.Helper()
 	var seeds []uint64
 	for i := range n {
-		seeds = append(seeds, uint64(i)+1) //nolint:gosec // a small number
+		seeds = append(seeds, uint64(i)+1)
 	}
 	if v, err := strconv.ParseUint(os.Getenv("FAENA_SEED"), 10, 64); err == nil {
 		seeds = []uint64{v}
 	} else if n, err := strconv.Atoi(os.Getenv("FAENA_SEEDS")); err == nil {
 		seeds = nil
 		for range n {
-			seeds = append(seeds, rand.Uint64()>>32) //nolint:gosec // no secret
+			seeds = append(seeds, rand.Uint64()>>32)
 		}
 	}
 	for _, seed := range seeds {
@@ -70,7 +70,7 @@ func (s *Setup) model(t *testing.T, seed uint64) {
 	dir := t.TempDir()
 	s.Bubble(t, func(t *testing.T) {
 		t.Helper()
-		m := &model{rng: rand.New(rand.NewPCG(seed, 1))} //nolint:gosec // repeatable
+		m := &model{rng: rand.New(rand.NewPCG(seed, 1))}
 		m.b = newBed(t, s, dir+"/data", m.fault(), new(disk))
 		defer m.b.closeAll()
 		m.work()
@@ -248,7 +248,7 @@ func (m *model) submit(batch, n int) {
 	for range n {
 		plan := m.plan()
 		r := b.run("plan", plan)
-		r.Retry = engine.Retry{Attempts: uint16(len(strings.TrimLeft(plan, " "))), Base: time.Duration(m.rng.IntN(3000)) * time.Millisecond} //nolint:gosec // a few
+		r.Retry = engine.Retry{Attempts: uint16(len(strings.TrimLeft(plan, " "))), Base: time.Duration(m.rng.IntN(3000)) * time.Millisecond}
 		r.Keep = [2]uint32{86400, 86400}
 		if m.rng.IntN(5) == 0 {
 			r.At = time.Now().Add(time.Duration(m.rng.IntN(20_000)) * time.Millisecond).UnixMilli()
