@@ -181,6 +181,13 @@ func (f *flusher) try(jobs []job) error {
 	w := f.w
 	ctx := w.e.ctx
 	writes := false
+	w.mu.Lock()
+	for i := range jobs {
+		if jobs[i].kind == jobRecord && jobs[i].it.ended { // it would be void, and its copy would stand for nothing
+			jobs[i].kind = jobVoid
+		}
+	}
+	w.mu.Unlock()
 	first := w.pub.group()
 	for i := range jobs {
 		if err := f.before(ctx, first, &jobs[i]); err != nil {

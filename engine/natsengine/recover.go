@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
+	"slices"
 
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
@@ -128,21 +130,24 @@ func (h *holder) recoverFailed(ctx context.Context) error {
 	if h.position(posFailed) > 0 { // the log tells of newer ones
 		return nil
 	}
+	// Of several copies of a run the last counts: one before it was written by a
+	// process that died before its record.
+	last := map[engine.ID]index.Row{}
+	var nanos int64
 	done := make(chan struct{}, 1)
-	t, err := h.e.tail(subjectFailed, 1, func(m *nats.Msg, seq uint64, nanos int64) {
+	t, err := h.e.tail(subjectFailed, 1, func(m *nats.Msg, seq uint64, at int64) {
+		if seq > newest.seq {
+			return
+		}
 		_, rec, err := readCopy(m.Data)
 		if err != nil {
 			h.e.log.ErrorContext(ctx, "read the copy of a failed run", "seq", seq, "error", err)
 		} else {
 			rec.CopySeq = seq
-			row := recordRow(rec, seq, 0)
-			h.feed(&change{pos: posFailed, seq: seq, time: nanos, rows: []index.Row{row}})
+			last[rec.ID] = recordRow(rec, seq, 0)
 		}
-		if seq >= newest.seq {
-			select {
-			case done <- struct{}{}:
-			default:
-			}
+		if nanos = at; seq == newest.seq {
+			done <- struct{}{}
 		}
 	})
 	if err != nil {
@@ -154,5 +159,6 @@ func (h *holder) recoverFailed(ctx context.Context) error {
 	case <-ctx.Done():
 		return fmt.Errorf("read failed runs: %w", context.Cause(ctx))
 	}
+	h.feed(&change{pos: posFailed, seq: newest.seq, time: nanos, rows: slices.Collect(maps.Values(last))})
 	return h.barrier(ctx, map[string]uint64{posFailed: newest.seq})
 }
