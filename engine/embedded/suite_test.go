@@ -62,5 +62,5 @@ func TestFaultsApart(t *testing.T) {
 
 func TestModel(t *testing.T) {
 	t.Parallel()
-	enginetest.RunModel(t, enginetest.Setup{Bubble: bubble, Open: open, Join: join}, 8)
+	enginetest.RunModel(t, enginetest.Setup{Bubble: bubble, Open: open, Join: join}, 3)
 }
