@@ -104,8 +104,9 @@ func (w *worker) pump() {
 	now := time.Now()
 	w.mu.Lock()
 	if !w.stopping {
-		room := w.roomLocked()
+		free := w.o.Slots - w.busy - len(w.regain) - w.ready.n - w.doubts.n
 		main := 0
+		w.ahead = 0
 		for _, in := range w.intakes {
 			if in.src == srcQueue {
 				main++
@@ -115,6 +116,9 @@ func (w *worker) pump() {
 			if in.open > 0 && now.Sub(in.asked) > pullExpires+time.Second {
 				in.open = 0 // all have expired, and the server did not say so
 			}
+			ahead := w.aheadLocked(in.queue)
+			w.ahead = max(w.ahead, ahead)
+			room := free + ahead
 			share := room / max(main, 1)
 			if in.src != srcQueue {
 				share /= 8
@@ -153,24 +157,23 @@ func (in *intake) pull(n int) error {
 	return nil
 }
 
-// roomLocked is how many more runs this worker may hold.
-func (w *worker) roomLocked() int {
-	return w.o.Slots - w.busy - len(w.regain) + w.prefetchLocked() - w.ready.n - w.doubts.n
-}
-
-// prefetchLocked is how many runs the slots will finish within a moment.
-func (w *worker) prefetchLocked() int {
+// aheadLocked is how many runs of a queue the slots will finish within a moment,
+// by what is known of its tasks. One of which no attempt has ended is as good as
+// not there until one is under way.
+func (w *worker) aheadLocked(queue string) int {
 	worst := 0.0
-	for _, p := range w.tasks {
-		if !p.known {
+	for _, p := range w.queues[queue] {
+		switch {
+		case p.known:
+			worst = max(worst, p.avg, 1e-6)
+		case p.running > 0:
 			return 0
 		}
-		worst = max(worst, p.avg)
 	}
-	if len(w.tasks) == 0 {
+	if worst == 0 {
 		return 0
 	}
-	return int(min(float64(w.o.Slots)*ahead.Seconds()/max(worst, 1e-6), aheadMost))
+	return int(min(float64(w.o.Slots)*ahead.Seconds()/worst, aheadMost))
 }
 
 // take handles one delivered message.

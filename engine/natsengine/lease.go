@@ -437,8 +437,11 @@ const held = 100 * time.Millisecond
 func (w *worker) surplus(now time.Time) {
 	var back []*item
 	w.mu.Lock()
-	for w.ready.n > w.prefetchLocked() && w.busy >= w.o.Slots {
+	for w.ready.n > 0 && w.busy >= w.o.Slots {
 		it := w.ready.buf[w.ready.head]
+		if w.ready.n <= w.aheadLocked(it.run.Queue) {
+			break
+		}
 		if p := w.tasks[taskKey{it.run.Queue, it.run.Task}]; p != nil && !p.slow(w.ready.n, w.o.Slots) {
 			break // it only waits for a stall to end
 		}

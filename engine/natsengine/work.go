@@ -44,6 +44,8 @@ type worker struct {
 	units    map[unitKey]*unit
 	runs     map[engine.ID]*item
 	tasks    map[taskKey]*pace
+	queues   map[string][]*pace // of a queue's tasks
+	ahead    int                // how many ready runs the slots will finish within a moment
 	intakes  []*intake
 	done     chan struct{}
 	once     atomic.Bool
@@ -53,8 +55,9 @@ type taskKey struct{ queue, task string }
 
 // pace is how long a task's attempts take, as far as seen here.
 type pace struct {
-	known bool
-	avg   float64 // seconds, newer ones weigh more
+	known   bool    // one has ended
+	running int     // under way now
+	avg     float64 // seconds, newer ones weigh more
 }
 
 // unitKey names a message: its consumer's intake and stream sequence.
@@ -127,7 +130,7 @@ func (e *Engine) Work(o engine.WorkOptions) (engine.Worker, error) {
 		o.Name = host + "-" + strconv.Itoa(os.Getpid())
 	}
 	w := &worker{
-		e: e, o: o, units: map[unitKey]*unit{}, runs: map[engine.ID]*item{}, tasks: map[taskKey]*pace{}, done: make(chan struct{}),
+		e: e, o: o, units: map[unitKey]*unit{}, runs: map[engine.ID]*item{}, tasks: map[taskKey]*pace{}, queues: map[string][]*pace{}, done: make(chan struct{}),
 	}
 	w.cond = sync.NewCond(&w.mu)
 	w.ctx, w.cancel = context.WithCancelCause(e.ctx)
@@ -183,7 +186,9 @@ func (w *worker) Handle(ctx context.Context, queue, task string) error {
 	for k := range w.tasks {
 		first = first && k.queue != queue
 	}
-	w.tasks[taskKey{queue, task}] = &pace{}
+	p := &pace{}
+	w.tasks[taskKey{queue, task}] = p
+	w.queues[queue] = append(w.queues[queue], p)
 	w.mu.Unlock()
 	park := &intake{w: w, queue: queue, src: srcParked, stream: streamDelayed, consumer: parkConsumer(queue, task)}
 	if err := w.e.createConsumer(ctx, streamDelayed, park.consumer, parkSubject(queue, task), until); err != nil {
@@ -239,7 +244,7 @@ func (w *worker) next() *item {
 		if w.ready.n > 0 && !w.stopping {
 			it := w.ready.pop()
 			w.busy++
-			low := w.ready.n*2 <= w.prefetchLocked()
+			low := w.ready.n*2 <= w.ahead
 			w.mu.Unlock()
 			if low {
 				w.pump()
@@ -327,6 +332,9 @@ func (w *worker) begins(it *item, cancel context.CancelCauseFunc) bool {
 		}
 	}
 	it.started, it.cancel, it.running = time.Now(), cancel, true
+	if it.pace != nil {
+		it.pace.running++
+	}
 	w.mu.Unlock()
 	return true
 }
@@ -344,6 +352,7 @@ func (w *worker) attempted(it *item, out engine.Outcome) (slot bool) {
 	drop := it.settled
 	it.settled = true
 	if p := it.pace; p != nil {
+		p.running--
 		p.add(time.Since(it.started))
 	}
 	if !slot && w.stopping {

@@ -8,8 +8,9 @@ import (
 	"time"
 )
 
-// Linger bounds: how long a cycle waits for more callers, by how many the last
-// cycle had. A lone caller never waits.
+// Linger bounds: how long a cycle waits for the callers of the last one to come
+// again, by how many they are with those who wait already. It begins as soon as
+// all are there. A lone caller never waits.
 const (
 	lingerPer = 10 * time.Microsecond
 	lingerMax = time.Millisecond
@@ -28,6 +29,8 @@ type Group struct {
 	running *cycle // syncs now
 	busy    bool   // a goroutine runs cycles
 	last    int    // callers of the last cycle
+	want    int    // callers that the next cycle waits for; 0 when it does not
+	full    chan struct{}
 	err     error
 	cycles  atomic.Int64
 
@@ -44,7 +47,7 @@ type cycle struct {
 // New makes a group over flush, which makes durable what was written before. onMark, if not nil, is told each higher mark
 // that has been committed; it must not block.
 func New(flush func() error, onMark func(uint64)) *Group {
-	return &Group{sync: flush, onMark: onMark, next: newCycle()}
+	return &Group{sync: flush, onMark: onMark, next: newCycle(), full: make(chan struct{}, 1)}
 }
 
 func newCycle() *cycle { return &cycle{done: make(chan struct{})} }
@@ -104,11 +107,39 @@ func (g *Group) await(ctx context.Context, c *cycle) error {
 func (g *Group) join() *cycle {
 	c := g.next
 	c.callers++
-	if !g.busy {
+	switch {
+	case !g.busy:
 		g.busy = true
 		go g.run()
+	case g.want > 0 && c.callers >= g.want:
+		g.want = 0
+		g.full <- struct{}{}
 	}
 	return c
+}
+
+// linger waits for the callers that are expected. The caller holds mu.
+func (g *Group) linger() {
+	want := g.last + g.next.callers
+	if g.last < lingerMin {
+		return
+	}
+	g.want = want
+	g.mu.Unlock()
+	t := time.NewTimer(min(time.Duration(want)*lingerPer, lingerMax))
+	select {
+	case <-g.full:
+	case <-t.C:
+	}
+	t.Stop()
+	g.mu.Lock()
+	if g.want == 0 { // it was filled, perhaps just after time was up
+		select {
+		case <-g.full:
+		default:
+		}
+	}
+	g.want = 0
 }
 
 // run does cycles until nobody waits: no goroutine stays when there is nothing
@@ -121,12 +152,7 @@ func (g *Group) run() {
 			g.mu.Unlock()
 			return
 		}
-		last := g.last
-		g.mu.Unlock()
-		if last >= lingerMin {
-			time.Sleep(min(time.Duration(last)*lingerPer, lingerMax))
-		}
-		g.mu.Lock()
+		g.linger()
 		c := g.next
 		g.running, g.next = c, newCycle()
 		c.mark = g.stored.Load()

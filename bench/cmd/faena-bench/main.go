@@ -14,6 +14,7 @@ import (
 	"flag"
 	"fmt"
 	"os"
+	"runtime/pprof"
 	"slices"
 	"strings"
 	"syscall"
@@ -27,6 +28,38 @@ type options struct {
 	only   string
 	n      int
 	worker string
+
+	profile  string
+	profiles int
+}
+
+// profiled writes profiles of what f does to files of its own, if they are asked
+// for: of CPU time, and of all that was allocated by its end.
+func (o *options) profiled(what string, f func() error) error {
+	if o.profile == "" {
+		return f()
+	}
+	o.profiles++
+	path := fmt.Sprintf("%s.%s.%d", o.profile, what, o.profiles)
+	out, err := os.Create(path)
+	if err != nil {
+		return fmt.Errorf("make a profile: %w", err)
+	}
+	defer out.Close() //nolint:errcheck // a profile that is cut off says so itself
+	if err := pprof.StartCPUProfile(out); err != nil {
+		return fmt.Errorf("make a profile: %w", err)
+	}
+	ferr := f()
+	pprof.StopCPUProfile()
+	allocs, err := os.Create(path + ".allocs")
+	if err != nil {
+		return fmt.Errorf("make a profile: %w", err)
+	}
+	defer allocs.Close() //nolint:errcheck // as above
+	if err := pprof.Lookup("allocs").WriteTo(allocs, 0); err != nil {
+		return fmt.Errorf("make a profile: %w", err)
+	}
+	return ferr
 }
 
 func main() {
@@ -36,6 +69,7 @@ func main() {
 	flag.StringVar(&o.only, "only", "", "comma-separated names of measurements; default all")
 	flag.IntVar(&o.n, "n", 100_000, "runs of a backlog")
 	flag.StringVar(&o.worker, "worker", "", "internal: work for the engine at this data directory")
+	flag.StringVar(&o.profile, "profile", "", "write CPU profiles of the phases to files that begin with this path")
 	flag.Parse()
 	if err := run(context.Background(), &o); err != nil {
 		fmt.Fprintln(os.Stderr, "faena-bench:", err)

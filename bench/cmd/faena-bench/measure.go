@@ -158,7 +158,7 @@ func settled(ctx context.Context, n *faena.Node, want int64) error {
 		if done >= want {
 			return nil
 		}
-		if err := pause(ctx, 2*time.Millisecond); err != nil {
+		if err := pause(ctx, 10*time.Millisecond); err != nil { // each question makes the index hurry
 			return err
 		}
 	}
@@ -192,12 +192,14 @@ func backlog(durability string, batch, remote bool) func(context.Context, *optio
 			ins[i] = payload{Text: filler(), At: int64(i)}
 		}
 		c0, t0 := cpu(), time.Now()
-		if batch {
-			if _, err := echo.Batch(ctx, b.node, ins); err != nil {
-				return fmt.Errorf("submit: %w", err)
+		if err := o.profiled("submit", func() error {
+			if !batch {
+				return submitAll(ctx, b.node, ins)
 			}
-		} else if err := submitAll(ctx, b.node, ins); err != nil {
+			_, err := echo.Batch(ctx, b.node, ins)
 			return err
+		}); err != nil {
+			return fmt.Errorf("submit: %w", err)
 		}
 		r.add("submitted/s", float64(o.n)/time.Since(t0).Seconds())
 		c1 := cpu()
@@ -206,17 +208,19 @@ func backlog(durability string, batch, remote bool) func(context.Context, *optio
 			return err
 		}
 		c1, t0 = cpu(), time.Now()
-		if remote {
-			stop, err := startWorker(ctx, b.dir)
-			if err != nil {
-				return err
+		if err := o.profiled("drain", func() error {
+			if remote {
+				stop, err := startWorker(ctx, b.dir)
+				if err != nil {
+					return err
+				}
+				defer stop()
+				t0 = time.Now()
+			} else if err := b.node.Handle(handlers()...); err != nil {
+				return fmt.Errorf("handle: %w", err)
 			}
-			defer stop()
-			t0 = time.Now()
-		} else if err := b.node.Handle(handlers()...); err != nil {
-			return fmt.Errorf("handle: %w", err)
-		}
-		if err := settled(ctx, b.node, int64(o.n)); err != nil {
+			return settled(ctx, b.node, int64(o.n))
+		}); err != nil {
 			return err
 		}
 		r.add("drained/s", float64(o.n)/time.Since(t0).Seconds())
@@ -293,8 +297,13 @@ func submit16(ctx context.Context, o *options, r *result) error {
 		return err
 	}
 	oneSync := r.figures[0].v
-	n, l, err := callers(ctx, 16, steadyFor, func(ctx context.Context) error {
-		_, err := echo.Go(ctx, b.node, payload{Text: filler()})
+	var n int64
+	var l []time.Duration
+	err = o.profiled("submit", func() (err error) {
+		n, l, err = callers(ctx, 16, steadyFor, func(ctx context.Context) error {
+			_, err := echo.Go(ctx, b.node, payload{Text: filler()})
+			return err
+		})
 		return err
 	})
 	rate := float64(n) / steadyFor.Seconds()
