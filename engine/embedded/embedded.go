@@ -155,7 +155,7 @@ func (e *Engine) open(ctx context.Context) error {
 			if err := e.writable(); err != nil {
 				return err
 			}
-			return group.Wait(ctx)
+			return group.Wait(ctx, 1)
 		}
 		if e.o.Durability == Strict {
 			cfg.Commit = group

@@ -267,7 +267,9 @@ func (r *remoteCommit) sync() error {
 }
 
 // Wait implements Committer.
-func (r *remoteCommit) Wait(ctx context.Context) error { return r.group.Wait(ctx) }
+func (r *remoteCommit) Wait(ctx context.Context, callers int) error {
+	return r.group.Wait(ctx, callers)
+}
 
 // WaitMark implements Committer.
 func (r *remoteCommit) WaitMark(ctx context.Context, seq uint64) error {

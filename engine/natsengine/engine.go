@@ -19,9 +19,10 @@ import (
 )
 
 // Committer makes what is stored durable. Wait returns after a sync that began
-// after the call; WaitMark once the log's message with that sequence is on disk.
+// after the call, which may be for several callers; WaitMark once the log's
+// message with that sequence is on disk.
 type Committer interface {
-	Wait(ctx context.Context) error
+	Wait(ctx context.Context, callers int) error
 	WaitMark(ctx context.Context, seq uint64) error
 }
 
@@ -50,6 +51,8 @@ type Engine struct {
 	nc     *nats.Conn // requests, core messages
 	js     jetstream.JetStream
 	pub    *publisher // submissions
+	submit submitter
+	paces  paces
 	ids    *engine.IDs
 	id     string // of this process
 	since  time.Time
@@ -98,6 +101,7 @@ func New(ctx context.Context, cfg Config) (*Engine, error) {
 	}
 	e.id = e.ids.New().String()
 	e.watches.init()
+	e.submit.e = e
 	if err := e.open(ctx); err != nil {
 		e.Close() //nolint:errcheck,gosec // the first error is what counts
 		return nil, err
@@ -121,6 +125,9 @@ func (e *Engine) open(ctx context.Context) error {
 		return err
 	}
 	if e.pub, err = newPublisher(e.nc, e.cfg.Hook); err != nil {
+		return err
+	}
+	if err := e.paces.start(e.nc); err != nil {
 		return err
 	}
 	if e.cfg.started != nil {
@@ -245,12 +252,15 @@ func (e *Engine) ready(op string) error {
 }
 
 // commit makes what was written before the call durable in strict mode.
-func (e *Engine) commit(ctx context.Context) error {
+func (e *Engine) commit(ctx context.Context) error { return e.commitFor(ctx, 1) }
+
+// commitFor is commit for several callers that wait for it.
+func (e *Engine) commitFor(ctx context.Context, callers int) error {
 	return e.hooked(engine.WriteSync, func() error {
 		if e.cfg.Commit == nil {
 			return nil
 		}
-		if err := e.cfg.Commit.Wait(ctx); err != nil {
+		if err := e.cfg.Commit.Wait(ctx, callers); err != nil {
 			return fmt.Errorf("commit: %w", err)
 		}
 		return nil
@@ -293,6 +303,9 @@ type wrote struct {
 }
 
 func (w *wrote) note(pos string, seq uint64) {
+	if seq == 0 {
+		return
+	}
 	w.mu.Lock()
 	if w.m == nil {
 		w.m = map[string]uint64{}

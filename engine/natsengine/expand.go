@@ -128,9 +128,7 @@ func (w *worker) chunk(r *engine.Run, since time.Time) int {
 		n := 1
 		known := p != nil && p.known
 		if known {
-			for n < chunkMost && p.short(2*n) {
-				n *= 2
-			}
+			n = most(p.avg)
 		}
 		w.mu.Unlock()
 		if known || p == nil || time.Since(since) > learnFor {

@@ -393,7 +393,7 @@ func (h *holder) gather(c *change) []*change {
 
 func (h *holder) apply(batch []*change) {
 	if h.e.cfg.Commit != nil && !onlyLog(batch) {
-		if err := h.e.cfg.Commit.Wait(h.e.ctx); err != nil { // nobody is shown what is not on disk
+		if err := h.e.cfg.Commit.Wait(h.e.ctx, 0); err != nil { // nobody is shown what is not on disk
 			return
 		}
 	}

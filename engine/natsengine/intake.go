@@ -157,25 +157,6 @@ func (in *intake) pull(n int) error {
 	return nil
 }
 
-// aheadLocked is how many runs of a queue the slots will finish within a moment,
-// by what is known of its tasks. One of which no attempt has ended is as good as
-// not there until one is under way.
-func (w *worker) aheadLocked(queue string) int {
-	worst := 0.0
-	for _, p := range w.queues[queue] {
-		switch {
-		case p.known:
-			worst = max(worst, p.avg, 1e-6)
-		case p.running > 0:
-			return 0
-		}
-	}
-	if worst == 0 {
-		return 0
-	}
-	return int(min(float64(w.o.Slots)*ahead.Seconds()/worst, aheadMost))
-}
-
 // take handles one delivered message.
 func (in *intake) take(m *nats.Msg) {
 	w := in.w
@@ -285,7 +266,7 @@ func (w *worker) claim(items []*item) {
 		switch {
 		case p == nil:
 			park = append(park, it)
-		case chunk && (it.again || p.slow(len(items), w.o.Slots)):
+		case chunk && (it.again || p.known && p.slow(len(items), w.o.Slots)):
 			split = append(split, it)
 		case it.doubt:
 			ask = append(ask, it)
@@ -307,15 +288,4 @@ func (w *worker) claim(items []*item) {
 	if len(now) > 0 {
 		w.push(now...)
 	}
-}
-
-// short tells whether n runs of a task may go as one: about what a worker may
-// hold ahead.
-func (p *pace) short(n int) bool { return p.known && p.avg*float64(n) <= ahead.Seconds() }
-
-// slow tells whether n runs keep a worker's slots busy for much longer than it
-// may hold ahead: then others should have a chance at them. It is well above what
-// a chunk is made for, because handing back costs a write per run.
-func (p *pace) slow(n, slots int) bool {
-	return !p.known || p.avg*float64(n)/float64(slots) > 5*ahead.Seconds()
 }

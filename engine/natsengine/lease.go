@@ -219,6 +219,7 @@ func (w *worker) tick() {
 		if now.Sub(beat) >= renewEvery {
 			beat = now
 			w.beat(false)
+			w.tellPaces()
 		}
 		if now.Sub(progress) >= progressEvery {
 			progress = now

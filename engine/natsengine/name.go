@@ -32,6 +32,7 @@ const (
 	subjectMark   = prefix + ".mark"    // log sequence on disk, core message
 	subjectSpace  = prefix + ".space"   // why no run is accepted, core message
 	subjectBeat   = prefix + ".beat"    // heartbeats of nodes, core messages
+	subjectPace   = prefix + ".pace"    // how long tasks take, core messages
 	subjectKick   = prefix + ".kick"    // tells workers to ask a queue for messages again
 )
 

@@ -174,7 +174,7 @@ func (h *holder) commit(ctx context.Context, mark uint64) error {
 	case mark != 0:
 		return c.WaitMark(ctx, mark)
 	default:
-		return c.Wait(ctx)
+		return c.Wait(ctx, 1)
 	}
 }
 

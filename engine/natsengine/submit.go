@@ -41,15 +41,14 @@ func (e *Engine) Submit(ctx context.Context, runs []engine.Run) error {
 			return err
 		}
 	}
-	for doubt := false; ; doubt = true {
-		err := e.submit(ctx, runs, doubt)
-		if !errors.Is(err, errUnanswered) || ctx.Err() != nil || e.died(err) {
-			return submitError(err)
-		}
+	err := e.submit.do(ctx, runs)
+	for errors.Is(err, errUnanswered) && ctx.Err() == nil && !e.died(err) {
 		if err := sleep(ctx, retryPause); err != nil {
 			return submitError(err)
 		}
+		err = e.submitAgain(ctx, runs)
 	}
+	return submitError(err)
 }
 
 func submitError(err error) error {
@@ -85,42 +84,23 @@ func (e *Engine) prepare(ctx context.Context, r *engine.Run) error {
 	return nil
 }
 
-// submit publishes the runs and commits.
-func (e *Engine) submit(ctx context.Context, runs []engine.Run, doubt bool) error {
-	g, late := e.pub.group(), e.pub.group()
-	now := time.Now().UnixMilli()
+// submitAgain publishes runs that may be stored already, and commits.
+func (e *Engine) submitAgain(ctx context.Context, runs []engine.Run) error {
+	s := &submission{}
 	for i := range runs {
-		r := &runs[i]
-		r.Doubt = r.Doubt || doubt
-		var err error
-		if r.At > now+soon.Milliseconds() {
-			err = e.addDelayed(ctx, late, r)
-		} else {
-			err = g.add(ctx, engine.WriteEnvelope, queueSubject(r.Queue), nil, engine.AppendRun(make([]byte, 0, 128+len(r.Input.Data)), r))
-		}
-		if err != nil {
-			return err
-		}
+		runs[i].Doubt = true
+		s.add(&runs[i], 1)
 	}
-	err := errors.Join(g.wait(ctx), late.wait(ctx))
-	if len(runs) > 0 {
-		e.wrote.note(posQueue(runs[0].Queue), g.high)
-	}
-	e.wrote.note(posDelayed, late.high)
-	if err != nil {
+	if err := e.publish(ctx, s); err != nil {
 		return err
 	}
 	return e.commit(ctx)
 }
 
-// addDelayed publishes a run to be started at r.At. The subject names run and
-// revision, so doing it twice replaces.
+// addDelayed publishes a run to be started at r.At.
 func (e *Engine) addDelayed(ctx context.Context, g *group, r *engine.Run) error {
-	h := nats.Header{
-		"Nats-Schedule":        {"@at " + time.UnixMilli(r.At).UTC().Format(time.RFC3339Nano)},
-		"Nats-Schedule-Target": {dueSubject(r.Queue)},
-	}
-	return g.add(ctx, engine.WriteDelayed, delayedSubject(r.Queue, r.ID, r.Rev), h, engine.AppendRun(nil, r))
+	subject, h := delayed(r)
+	return g.add(ctx, engine.WriteDelayed, subject, h, engine.AppendRun(nil, r))
 }
 
 // SubmitBatch implements engine.Engine. What fits in one message is one message;

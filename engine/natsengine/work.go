@@ -53,13 +53,6 @@ type worker struct {
 
 type taskKey struct{ queue, task string }
 
-// pace is how long a task's attempts take, as far as seen here.
-type pace struct {
-	known   bool    // one has ended
-	running int     // under way now
-	avg     float64 // seconds, newer ones weigh more
-}
-
 // unitKey names a message: its consumer's intake and stream sequence.
 type unitKey struct {
 	in  *intake
@@ -363,16 +356,6 @@ func (w *worker) attempted(it *item, out engine.Outcome) (slot bool) {
 		w.finish(it, out)
 	}
 	return slot
-}
-
-func (p *pace) add(d time.Duration) {
-	s := d.Seconds()
-	if !p.known {
-		p.known, p.avg = true, s
-		return
-	}
-	// One that was kept from its core must not make all look slow.
-	p.avg += (min(s, 8*p.avg+1e-3) - p.avg) / 16
 }
 
 // attempt fetches the input and executes the handler. A store that does not

@@ -28,8 +28,9 @@ type Group struct {
 	next    *cycle // gathers callers
 	running *cycle // syncs now
 	busy    bool   // a goroutine runs cycles
-	last    int    // callers of the last cycle
-	want    int    // callers that the next cycle waits for; 0 when it does not
+	expect  int    // callers that may come for the next cycle
+	ended   time.Time
+	want    int // callers that a lingering cycle waits for; 0 when none does
 	full    chan struct{}
 	err     error
 	cycles  atomic.Int64
@@ -40,7 +41,8 @@ type Group struct {
 
 type cycle struct {
 	done    chan struct{}
-	callers int
+	waits   int
+	callers int // that may come again
 	mark    uint64
 }
 
@@ -54,9 +56,11 @@ func newCycle() *cycle { return &cycle{done: make(chan struct{})} }
 
 // Wait returns after a sync that began after the call, or when ctx ends; what
 // the caller wrote before is then on disk. Waiters of one cycle share its sync.
-func (g *Group) Wait(ctx context.Context) error {
+// One that waits for several callers says for how many: others may linger for
+// them to come again; 0 is for one that nobody should wait for.
+func (g *Group) Wait(ctx context.Context, callers int) error {
 	g.mu.Lock()
-	c := g.join()
+	c := g.join(callers)
 	g.mu.Unlock()
 	return g.await(ctx, c)
 }
@@ -72,7 +76,7 @@ func (g *Group) WaitMark(ctx context.Context, mark uint64) error {
 	g.mu.Lock()
 	c := g.running
 	if c == nil || c.mark < mark {
-		c = g.join()
+		c = g.join(1)
 	}
 	g.mu.Unlock()
 	return g.await(ctx, c)
@@ -103,10 +107,11 @@ func (g *Group) await(ctx context.Context, c *cycle) error {
 	}
 }
 
-// join adds a caller to the next cycle. The caller holds mu.
-func (g *Group) join() *cycle {
+// join adds callers to the next cycle. The caller holds mu.
+func (g *Group) join(callers int) *cycle {
 	c := g.next
-	c.callers++
+	c.waits++
+	c.callers += callers
 	switch {
 	case !g.busy:
 		g.busy = true
@@ -120,8 +125,8 @@ func (g *Group) join() *cycle {
 
 // linger waits for the callers that are expected. The caller holds mu.
 func (g *Group) linger() {
-	want := g.last + g.next.callers
-	if g.last < lingerMin {
+	want := g.expect
+	if want < lingerMin || g.next.callers >= want || time.Since(g.ended) > lingerMax {
 		return
 	}
 	g.want = want
@@ -147,7 +152,7 @@ func (g *Group) linger() {
 func (g *Group) run() {
 	for {
 		g.mu.Lock()
-		if g.next.callers == 0 {
+		if g.next.waits == 0 {
 			g.busy = false
 			g.mu.Unlock()
 			return
@@ -163,7 +168,11 @@ func (g *Group) run() {
 			g.cycles.Add(1)
 		}
 		g.mu.Lock()
-		g.err, g.last, g.running = err, c.callers, nil
+		g.err, g.running = err, nil
+		g.expect, g.ended = c.callers+g.next.callers, time.Now()
+		if c.callers < lingerMin {
+			g.expect = 0
+		}
 		g.mu.Unlock()
 		if err == nil && raise(&g.committed, c.mark) && g.onMark != nil {
 			g.onMark(c.mark)
