@@ -76,7 +76,11 @@ func AppendRecord(b []byte, r *Record) []byte {
 
 // Decoder reads messages. It keeps the names it has seen, so that they are
 // allocated once; it must not be used concurrently. Values alias the message.
-type Decoder struct{ names map[string]string }
+type Decoder struct {
+	names map[string]string
+	hot   [4]string // met last
+	at    int
+}
 
 // Frames calls fn with each frame's body and its offset in the message.
 func Frames(msg []byte, fn func(body []byte, off int) error) error {
@@ -146,6 +150,29 @@ func (d *Decoder) Record(body []byte, r *Record) error {
 	r.Failure = c.failure(flags&2 != 0)
 	c.value(&r.Output)
 	return c.done("record")
+}
+
+// AppendNext appends a run's frame again, unchanged but for its revision, which
+// rises by one, and its doubt, which stays if it was there.
+func AppendNext(b, body []byte, doubt bool) ([]byte, error) {
+	c := cursor{b: body}
+	c.skip(uint64(len(ID{})))
+	c.skip(c.uint())
+	c.skip(c.uint())
+	head := body[:len(body)-len(c.b)]
+	flags := c.uint()
+	rev := c.uint()
+	if c.bad {
+		return b, c.done("envelope")
+	}
+	if doubt {
+		flags |= 1
+	}
+	b, at := begin(b)
+	b = append(b, head...)
+	b = appendUints(b, flags, rev+1)
+	b = append(b, c.b...)
+	return end(b, at), nil
 }
 
 // FrameAt is the body of the frame at an offset that Frames gave.
@@ -273,6 +300,14 @@ func (c *cursor) int() int64 {
 	return v
 }
 
+func (c *cursor) skip(n uint64) {
+	if uint64(len(c.b)) < n {
+		c.fail()
+		return
+	}
+	c.b = c.b[n:]
+}
+
 func (c *cursor) bytes() []byte {
 	n := c.uint()
 	if uint64(len(c.b)) < n {
@@ -289,6 +324,18 @@ func (c *cursor) string() string { return string(c.bytes()) }
 // name is a string that recurs.
 func (c *cursor) name() string {
 	b := c.bytes()
+	for _, s := range &c.d.hot {
+		if s == string(b) {
+			return s
+		}
+	}
+	s := c.known(b)
+	c.d.hot[c.d.at&3] = s
+	c.d.at++
+	return s
+}
+
+func (c *cursor) known(b []byte) string {
 	if s, ok := c.d.names[string(b)]; ok {
 		return s
 	}

@@ -228,7 +228,7 @@ func (d *doubts) lost(it *item) {
 	d.w.flush.record(it, d.w.record(it, engine.Next{State: engine.Failed, Failure: &engine.Failure{
 		Code:    engine.CodeLost,
 		Message: fmt.Sprintf("its worker died while executing it, %d times: look for what exhausts memory or ends the process", it.deaths()),
-	}}))
+	}}, time.Now()))
 }
 
 // begin records the start of a run that may have started before: one that is not

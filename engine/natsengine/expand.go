@@ -39,14 +39,12 @@ func (w *worker) expand(u *unit, m manifest, doubt bool) {
 }
 
 func (w *worker) tryExpand(m manifest, doubt bool) error {
-	parts, err := w.e.staged(w.ctx, m)
-	if err != nil {
+	x := &expansion{w: w, doubt: doubt, chunk: 1, look: singles, since: time.Now()}
+	if err := w.e.staged(w.ctx, m, x.part); err != nil {
 		return err
 	}
-	x := &expansion{w: w, doubt: doubt, chunk: 1, look: singles, since: time.Now()}
-	for i, p := range parts {
-		parts[i] = nil
-		if err := x.part(p); err != nil {
+	if x.g != nil {
+		if err := x.g.wait(w.ctx); err != nil {
 			return err
 		}
 	}
@@ -58,65 +56,97 @@ type expansion struct {
 	w     *worker
 	doubt bool
 	dec   engine.Decoder
-	n     int // runs published
-	chunk int // how many go together
-	look  int // at which n to choose that anew
+	g     *group     // of the part at hand
+	buf   []byte     // of runs that go together
+	held  int        // how many they are
+	first engine.Run // tells where they all go
+	late  bool       // they are to be started later
+	n     int        // runs taken
+	chunk int        // how many go together
+	look  int        // at which n to choose that anew
 	since time.Time
 }
 
-// part publishes the runs of one staged part and waits for the answers, so that
-// the server sets the pace.
+// part publishes the runs of one staged part and waits for the answers to the one
+// before, so that the server sets the pace.
 func (x *expansion) part(data []byte) error {
-	w := x.w
-	var runs []engine.Run
-	err := engine.Frames(data, func(body []byte, _ int) error {
-		var r engine.Run
-		err := x.dec.Run(body, &r)
-		r.Rev++
-		r.Doubt = r.Doubt || x.doubt
-		runs = append(runs, r)
-		return err
-	})
-	if err != nil {
-		return err
+	before := x.g
+	x.g = x.w.pub.group()
+	err := engine.Frames(data, func(body []byte, _ int) error { return x.add(body) })
+	if err == nil {
+		err = x.flush()
 	}
-	g := w.pub.group()
-	for len(runs) > 0 {
-		if x.n >= x.look {
-			if err := g.wait(w.ctx); err != nil { // they have to be there to be learned from
-				return err
-			}
-			g = w.pub.group()
-			if x.chunk = w.chunk(&runs[0], x.since); x.chunk == 0 {
-				return engine.ErrShutdown
-			}
-			x.look = x.n + 16*singles
+	if before != nil {
+		err = errors.Join(err, before.wait(x.w.ctx))
+	}
+	return err
+}
+
+// add takes one run. Its frame goes on as it is, but for what makes it a message
+// of its own.
+func (x *expansion) add(body []byte) error {
+	if x.n == 0 {
+		if err := x.dec.Run(body, &x.first); err != nil {
+			return err
 		}
-		some := runs[:min(x.chunk, len(runs))]
-		runs = runs[len(some):]
-		x.n += len(some)
-		if err := x.publish(g, some); err != nil {
+		x.late = x.first.At > time.Now().Add(soon).UnixMilli()
+	}
+	if x.late {
+		x.n++
+		return x.delay(body)
+	}
+	if x.n >= x.look {
+		if err := x.learn(); err != nil {
 			return err
 		}
 	}
-	return g.wait(w.ctx)
-}
-
-func (x *expansion) publish(g *group, runs []engine.Run) error {
-	w := x.w
-	if runs[0].At > time.Now().Add(soon).UnixMilli() {
-		for i := range runs {
-			if err := w.e.addDelayed(w.ctx, g, &runs[i]); err != nil {
-				return err
-			}
-		}
+	var err error
+	if x.buf, err = engine.AppendNext(x.buf, body, x.doubt); err != nil {
+		return err
+	}
+	x.n++
+	if x.held++; x.held < x.chunk {
 		return nil
 	}
-	b := make([]byte, 0, 256*len(runs))
-	for i := range runs {
-		b = engine.AppendRun(b, &runs[i])
+	return x.flush()
+}
+
+// delay publishes a run to be started later.
+func (x *expansion) delay(body []byte) error {
+	var r engine.Run
+	if err := x.dec.Run(body, &r); err != nil {
+		return err
 	}
-	return g.add(w.ctx, engine.WriteEnvelope, queueSubject(runs[0].Queue), nil, b)
+	r.Rev++
+	r.Doubt = r.Doubt || x.doubt
+	return x.w.e.addDelayed(x.w.ctx, x.g, &r)
+}
+
+// learn chooses how many runs go together from here on.
+func (x *expansion) learn() error {
+	w := x.w
+	if err := x.flush(); err != nil {
+		return err
+	}
+	if err := x.g.wait(w.ctx); err != nil { // they have to be there to be learned from
+		return err
+	}
+	x.g = w.pub.group()
+	if x.chunk = w.chunk(&x.first, x.since); x.chunk == 0 {
+		return engine.ErrShutdown
+	}
+	x.look = x.n + 16*singles
+	return nil
+}
+
+// flush publishes the runs that go together.
+func (x *expansion) flush() error {
+	if x.held == 0 {
+		return nil
+	}
+	err := x.g.add(x.w.ctx, engine.WriteEnvelope, queueSubject(x.first.Queue), nil, x.buf)
+	x.buf, x.held = x.buf[:0], 0
+	return err
 }
 
 // chunk is how many runs like r may go together, once that is known or some time

@@ -7,12 +7,12 @@ import (
 	"github.com/faena-dev/faena/engine"
 )
 
-// finish writes what follows an attempt.
-func (w *worker) finish(it *item, out engine.Outcome) {
+// finish writes what follows an attempt that ended now.
+func (w *worker) finish(it *item, out engine.Outcome, now time.Time) {
 	if w.e.dead.Load() {
 		return
 	}
-	next := it.run.After(out, time.Now())
+	next := it.run.After(out, now)
 	if next.State == engine.Retrying {
 		it.saveNow()
 	}
@@ -27,7 +27,7 @@ func (w *worker) finish(it *item, out engine.Outcome) {
 		w.again(it, next)
 		return
 	}
-	rec := w.record(it, next)
+	rec := w.record(it, next, now)
 	if next.State == engine.Succeeded {
 		rec.Output = engine.Value{Data: out.Output}
 		if len(out.Output) > maxInline {
@@ -39,7 +39,7 @@ func (w *worker) finish(it *item, out engine.Outcome) {
 				it.run.Attempt--
 				w.finish(it, engine.Outcome{Permanent: true, Failure: &engine.Failure{
 					Code: engine.CodeTooLarge, Message: fmt.Sprintf("a result of %d bytes is over the limit of %d", len(out.Output), maxValue),
-				}})
+				}}, now)
 				return
 			}
 			rec.Output = v
@@ -66,7 +66,7 @@ func (w *worker) putOutput(it *item, data []byte) (engine.Value, error) {
 	}
 }
 
-func (w *worker) record(it *item, next engine.Next) engine.Record {
+func (w *worker) record(it *item, next engine.Next, now time.Time) engine.Record {
 	r := &it.run
 	keep := r.Keep[0]
 	if next.State == engine.Failed {
@@ -74,7 +74,7 @@ func (w *worker) record(it *item, next engine.Next) engine.Record {
 	}
 	rec := engine.Record{
 		ID: r.ID, State: next.State, Queue: r.Queue, Task: r.Task, Rev: rank(r.Rev, 1), Attempt: r.Attempt, Deaths: r.Deaths,
-		Keep: keep, End: time.Now().UnixMilli(), Parent: r.Parent, RetryOf: r.RetryOf, Tags: r.Tags, Failure: next.Failure,
+		Keep: keep, End: now.UnixMilli(), Parent: r.Parent, RetryOf: r.RetryOf, Tags: r.Tags, Failure: next.Failure,
 	}
 	if !it.started.IsZero() {
 		rec.Start = it.started.UnixMilli()

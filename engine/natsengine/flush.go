@@ -18,6 +18,7 @@ type flusher struct {
 	mu      sync.Mutex
 	cond    *sync.Cond
 	pending []job
+	spare   [][]job // written
 	writing int
 	closed  bool
 	wg      sync.WaitGroup
@@ -43,6 +44,9 @@ const (
 // maxUnwritten bounds the outcomes that wait to be written; finishing attempts
 // blocks above it.
 const maxUnwritten = 20_000
+
+// maxSpare bounds the memory kept for later outcomes.
+const maxSpare = 4096
 
 // flushers write at a time, so that one gathers the disk's answer while another
 // publishes.
@@ -111,6 +115,7 @@ func (f *flusher) stop() {
 }
 
 func (f *flusher) loop() {
+	var buf []byte
 	for {
 		f.mu.Lock()
 		for len(f.pending) == 0 && !f.closed {
@@ -122,22 +127,29 @@ func (f *flusher) loop() {
 		}
 		jobs := f.pending
 		f.pending = nil
+		if n := len(f.spare) - 1; n >= 0 {
+			f.pending, f.spare = f.spare[n], f.spare[:n]
+		}
 		f.writing++
 		f.mu.Unlock()
-		f.write(jobs)
+		f.write(jobs, &buf)
+		clear(jobs)
 		f.mu.Lock()
 		f.writing--
+		if cap(jobs) <= maxSpare {
+			f.spare = append(f.spare, jobs[:0])
+		}
 		f.mu.Unlock()
 		f.cond.Broadcast()
 	}
 }
 
-// write does it all for some runs. What is not answered is written again: all of
+// write does it all for some runs; buf is used again and again. What is not answered is written again: all of
 // it may stand twice.
-func (f *flusher) write(jobs []job) {
+func (f *flusher) write(jobs []job, buf *[]byte) {
 	e := f.w.e
 	for {
-		err := f.try(jobs)
+		err := f.try(jobs, buf)
 		if err == nil {
 			break
 		}
@@ -177,7 +189,7 @@ func (f *flusher) tidy(jobs []job) {
 	}
 }
 
-func (f *flusher) try(jobs []job) error {
+func (f *flusher) try(jobs []job, buf *[]byte) error {
 	w := f.w
 	ctx := w.e.ctx
 	writes := false
@@ -202,7 +214,7 @@ func (f *flusher) try(jobs []job) error {
 		return err
 	}
 	g := w.pub.group()
-	var seg []byte
+	seg := (*buf)[:0]
 	for i := range jobs {
 		if jobs[i].kind != jobRecord {
 			continue
@@ -212,10 +224,7 @@ func (f *flusher) try(jobs []job) error {
 			if err := g.add(ctx, engine.WriteRecord, subjectLog, nil, seg); err != nil {
 				return err
 			}
-			seg = nil
-		}
-		if seg == nil {
-			seg = make([]byte, 0, 4096)
+			seg = seg[:0] // the client has copied it
 		}
 		seg = engine.AppendRecord(seg, r)
 	}
@@ -223,6 +232,10 @@ func (f *flusher) try(jobs []job) error {
 		if err := g.add(ctx, engine.WriteRecord, subjectLog, nil, seg); err != nil {
 			return err
 		}
+	}
+	*buf = seg
+	if cap(seg) > 2*maxMessage {
+		*buf = nil
 	}
 	if err := g.wait(ctx); err != nil {
 		return err

@@ -24,6 +24,7 @@ type follower struct {
 	read atomic.Uint64 // sequence that the worker knows up to
 	seen atomic.Uint64 // sequence handled up to
 	ends []end         // of the segment at hand
+	rec  engine.Record // the one at hand
 	held chan segment  // read and not handled yet; nil in fast mode
 
 	mu   sync.Mutex
@@ -143,7 +144,7 @@ func (f *follower) handle(s segment) {
 	e := f.e
 	var ch *change
 	if e.holder != nil {
-		ch = &change{pos: posLog, seq: s.seq, time: s.nanos}
+		ch = e.holder.change(posLog, s.seq, s.nanos)
 	}
 	err := engine.Frames(s.data, func(body []byte, off int) error {
 		return f.record(body, off, s.seq, ch)
@@ -174,14 +175,15 @@ func (f *follower) record(body []byte, off int, seq uint64, ch *change) error {
 	if ch == nil && !watched {
 		return nil
 	}
-	var r engine.Record
-	if err := f.dec.Record(body, &r); err != nil {
+	f.rec = engine.Record{}
+	if err := f.dec.Record(body, &f.rec); err != nil {
 		return err
 	}
 	if ch != nil {
-		ch.rows = append(ch.rows, recordRow(&r, seq, off))
+		ch.rows = append(ch.rows, recordRow(&f.rec, seq, off))
 	}
 	if watched {
+		r := f.rec
 		e.wrote.note(posLog, seq)                  // who was told of the end must not read an older state
 		r.Output.Data = bytes.Clone(r.Output.Data) // a future must not keep the whole segment
 		e.watches.resolve(&r)

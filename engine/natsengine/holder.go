@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
+	"slices"
 	"strconv"
 	"sync"
 	"sync/atomic"
@@ -41,6 +42,7 @@ type holder struct {
 
 	in    chan *change
 	done  chan struct{}
+	spare sync.Pool    // of changes
 	hurry atomic.Int32 // somebody waits: do not gather
 
 	mu      sync.Mutex
@@ -64,6 +66,28 @@ type change struct {
 	seq  uint64
 	time int64
 	rows []index.Row
+}
+
+// change makes an empty one, of what has been applied if there is any.
+func (h *holder) change(pos string, seq uint64, nanos int64) *change {
+	c, ok := h.spare.Get().(*change)
+	if !ok {
+		c = new(change)
+	}
+	c.pos, c.seq, c.time = pos, seq, nanos
+	return c
+}
+
+// recycle keeps applied changes for later, but for large ones.
+func (h *holder) recycle(batch []*change) {
+	for _, c := range batch {
+		if cap(c.rows) > feedRows {
+			continue
+		}
+		clear(c.rows)
+		c.rows = c.rows[:0]
+		h.spare.Put(c)
+	}
 }
 
 // Gathering of changes into one transaction of the index.
@@ -274,30 +298,36 @@ func (h *holder) followQueue(_ context.Context, name string) error {
 func (h *holder) takeQueue(pos string) func(*nats.Msg, uint64, int64) {
 	var dec engine.Decoder
 	return func(m *nats.Msg, seq uint64, nanos int64) {
-		c := &change{pos: pos, seq: seq, time: nanos}
-		parts := [][]byte{m.Data}
-		src := srcQueue
+		c := h.change(pos, seq, nanos)
 		if mf, ok := parseManifest(m.Header); ok {
-			var err error
-			parts, err = h.e.staged(h.e.ctx, mf)
-			src = srcStage
-			if errors.Is(err, errIncomplete) { // expanded and gone, or never whole
-				parts, err = nil, nil
-			}
-			if err != nil {
-				h.e.log.Error("read a batch for the index", "error", err)
-			}
-		}
-		for _, p := range parts {
-			h.addRuns(c, &dec, p, src, seq)
+			h.addBatch(c, &dec, mf)
+		} else {
+			h.addRuns(c, &dec, m.Data, srcQueue, seq)
 		}
 		h.feed(c)
 	}
 }
 
+// addBatch adds the runs of a batch that has not been expanded, all or none.
+func (h *holder) addBatch(c *change, dec *engine.Decoder, m manifest) {
+	c.rows = slices.Grow(c.rows, m.runs)
+	err := h.e.staged(h.e.ctx, m, func(part []byte) error {
+		h.addRuns(c, dec, part, srcStage, c.seq)
+		return nil
+	})
+	if err == nil {
+		return
+	}
+	c.rows = c.rows[:0]
+	if !errors.Is(err, errIncomplete) { // else it is expanded and gone, or was never whole
+		h.e.log.Error("read a batch for the index", "error", err)
+	}
+}
+
 func (h *holder) addRuns(c *change, dec *engine.Decoder, data []byte, src uint8, seq uint64) {
+	var r engine.Run
 	err := engine.Frames(data, func(body []byte, off int) error {
-		var r engine.Run
+		r = engine.Run{}
 		if err := dec.Run(body, &r); err != nil {
 			return err
 		}
@@ -317,7 +347,7 @@ func (h *holder) addRuns(c *change, dec *engine.Decoder, data []byte, src uint8,
 func (h *holder) takeDelayed(pos string) func(*nats.Msg, uint64, int64) {
 	var dec engine.Decoder
 	return func(m *nats.Msg, seq uint64, nanos int64) {
-		c := &change{pos: pos, seq: seq, time: nanos}
+		c := h.change(pos, seq, nanos)
 		src := srcParked
 		switch {
 		case hasPrefix(m.Subject, prefix+".d.at."):
@@ -421,6 +451,7 @@ func (h *holder) apply(batch []*change) {
 	}
 	h.cond.Broadcast()
 	h.mu.Unlock()
+	h.recycle(batch)
 }
 
 // damaged ends the engine with an index that cannot be written any more. A

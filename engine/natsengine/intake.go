@@ -21,7 +21,7 @@ const (
 	// ahead is how much work a worker may hold beyond its free slots.
 	ahead = 20 * time.Millisecond
 	// aheadMost bounds it in runs.
-	aheadMost = 1024
+	aheadMost = 2048
 )
 
 // twiceWait is how long a newer message of a run waits for an older one that is

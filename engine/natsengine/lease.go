@@ -261,7 +261,7 @@ func (w *worker) renew(now time.Time) {
 		w.e.log.Error("an attempt did not end after its timeout; its slot stays taken until it does", "run", it.run.ID, "task", it.run.Task)
 		w.finish(it, engine.Outcome{Failure: &engine.Failure{
 			Code: engine.CodeTimeout, Message: fmt.Sprintf("%v; the handler ignored that for %v more", engine.ErrTimeout, overdue),
-		}})
+		}}, now)
 	}
 }
 

@@ -2,6 +2,7 @@ package natsengine
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -215,31 +216,27 @@ func (h *holder) stored(ctx context.Context, row *index.Row) (*engine.Run, *engi
 	return &r, nil, d.Run(body, &r)
 }
 
+var errFound = errors.New("found")
+
 // stagedRun looks through a batch that has not been expanded for one run.
 func (h *holder) stagedRun(ctx context.Context, m *fetched, id engine.ID) (*engine.Run, *engine.Record, error) {
 	mf, ok := parseManifest(m.header)
 	if !ok {
 		return nil, nil, nil
 	}
-	parts, err := h.e.staged(ctx, mf)
-	if errors.Is(err, errIncomplete) {
-		return nil, nil, nil
-	}
-	if err != nil {
-		return nil, nil, err
-	}
 	var d engine.Decoder
 	var found *engine.Run
-	for _, p := range parts {
-		if err := engine.Frames(p, func(body []byte, _ int) error {
-			if found != nil || !bytes.HasPrefix(body, id[:]) {
+	err := h.e.staged(ctx, mf, func(part []byte) error {
+		return engine.Frames(part, func(body []byte, _ int) error {
+			if !bytes.HasPrefix(body, id[:]) {
 				return nil
 			}
 			found = new(engine.Run)
-			return d.Run(body, found)
-		}); err != nil {
-			return nil, nil, err
-		}
+			return cmp.Or(d.Run(body, found), errFound)
+		})
+	})
+	if err != nil && !errors.Is(err, errFound) && !errors.Is(err, errIncomplete) {
+		return nil, nil, err
 	}
 	return found, nil, nil
 }

@@ -1,6 +1,7 @@
 package natsengine
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -8,6 +9,7 @@ import (
 	"time"
 
 	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
 
 	"github.com/faena-dev/faena/engine"
 )
@@ -193,21 +195,66 @@ func parseManifest(h nats.Header) (m manifest, ok bool) {
 	return m, err1 == nil && err2 == nil
 }
 
-// staged reads a batch's parts, in order. It is an error if some are missing:
-// such a batch was never acknowledged, so it counts as absent.
-func (e *Engine) staged(ctx context.Context, m manifest) ([][]byte, error) {
-	parts, err := e.batchGet(ctx, streamStage, subjectStage+m.batch, 1, m.parts)
+// staged calls fn with each of a batch's parts, in order, and reads the next ones
+// meanwhile. It is errIncomplete if some are missing: such a batch was never
+// acknowledged, so it counts as absent, or it has been expanded. They may also go
+// while they are read.
+func (e *Engine) staged(ctx context.Context, m manifest, fn func(part []byte) error) error {
+	if n, err := e.countStaged(ctx, m); err != nil || n != m.parts {
+		return cmp.Or(err, errIncomplete)
+	}
+	ctx, cancel := context.WithCancel(ctx)
+	parts, end := make(chan []byte, 1), make(chan error, 1)
+	go func() {
+		end <- e.readStaged(ctx, m, parts)
+		close(parts)
+	}()
+	var err error
+	for p := range parts {
+		if err == nil {
+			if err = fn(p); err != nil {
+				cancel()
+			}
+		}
+	}
+	cancel()
+	return cmp.Or(err, <-end)
+}
+
+func (e *Engine) readStaged(ctx context.Context, m manifest, parts chan<- []byte) error {
+	from := uint64(1)
+	for range m.parts {
+		next, err := e.batchGet(ctx, streamStage, subjectStage+m.batch, from, 1)
+		if err != nil {
+			return err
+		}
+		if len(next) == 0 {
+			return errIncomplete
+		}
+		from = next[0].seq + 1
+		select {
+		case parts <- next[0].data:
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		}
+	}
+	return nil
+}
+
+// countStaged is how many parts of a batch there are.
+func (e *Engine) countStaged(ctx context.Context, m manifest) (int, error) {
+	ctx, cancel := context.WithTimeout(ctx, requestTimeout)
+	defer cancel()
+	s, err := e.stream(ctx, streamStage)
 	if err != nil {
-		return nil, err
+		return 0, err
 	}
-	if len(parts) != m.parts {
-		return nil, errIncomplete
+	subject := subjectStage + m.batch
+	i, err := s.Info(ctx, jetstream.WithSubjectFilter(subject))
+	if err != nil {
+		return 0, fmt.Errorf("look for the parts of a batch: %w", unavailable(err))
 	}
-	out := make([][]byte, len(parts))
-	for i := range parts {
-		out[i] = parts[i].data
-	}
-	return out, nil
+	return int(i.State.Subjects[subject]), nil //nolint:gosec // few
 }
 
 var errIncomplete = errors.New("parts of the batch are missing")

@@ -335,6 +335,7 @@ func (w *worker) begins(it *item, cancel context.CancelCauseFunc) bool {
 // attempted ends an attempt's bookkeeping and writes what follows from it. It
 // tells whether the attempt still had its slot.
 func (w *worker) attempted(it *item, out engine.Outcome) (slot bool) {
+	now := time.Now()
 	w.mu.Lock()
 	if slot = !it.yielded; slot {
 		w.busy--
@@ -346,14 +347,14 @@ func (w *worker) attempted(it *item, out engine.Outcome) (slot bool) {
 	it.settled = true
 	if p := it.pace; p != nil {
 		p.running--
-		p.add(time.Since(it.started))
+		p.add(now.Sub(it.started))
 	}
 	if !slot && w.stopping {
 		w.cond.Broadcast()
 	}
 	w.mu.Unlock()
 	if !drop {
-		w.finish(it, out)
+		w.finish(it, out, now)
 	}
 	return slot
 }

@@ -102,17 +102,21 @@ func (x *Index) Delete(ids []ID) error {
 	return nil
 }
 
+func compareOps(a, b op) int {
+	if a.hi != b.hi {
+		return cmp.Compare(a.hi, b.hi)
+	}
+	if a.lo != b.lo {
+		return cmp.Compare(a.lo, b.lo)
+	}
+	return a.n - b.n
+}
+
 // run does the ops, chunk by chunk.
 func (w *writer) run(a *Applied) error {
-	slices.SortFunc(w.ops, func(a, b op) int {
-		if a.hi != b.hi {
-			return cmp.Compare(a.hi, b.hi)
-		}
-		if a.lo != b.lo {
-			return cmp.Compare(a.lo, b.lo)
-		}
-		return a.n - b.n
-	})
+	if !slices.IsSortedFunc(w.ops, compareOps) {
+		slices.SortFunc(w.ops, compareOps)
+	}
 	for ops := w.ops; len(ops) > 0; {
 		id := ops[0].id()
 		c, err := w.load(w.at, &id, &w.buf, &w.old)
