@@ -106,7 +106,7 @@ func (w *worker) pump() {
 	if !w.stopping {
 		free := w.o.Slots - w.busy - len(w.regain) - w.ready.n - w.doubts.n
 		main := 0
-		w.ahead = 0
+		w.ahead, w.moved = 0, 0
 		for _, in := range w.intakes {
 			if in.src == srcQueue {
 				main++

@@ -46,6 +46,8 @@ type worker struct {
 	tasks    map[taskKey]*pace
 	queues   map[string][]*pace // of a queue's tasks
 	ahead    int                // how many ready runs the slots will finish within a moment
+	moved    int                // runs that slots took or ended since the last pump
+	waking   bool               // a slot that waited has been told of runs, and has not come yet
 	intakes  []*intake
 	done     chan struct{}
 	once     atomic.Bool
@@ -210,12 +212,16 @@ func (w *worker) Handle(ctx context.Context, queue, task string) error {
 
 // slot executes ready runs until it has to give way or the worker stops.
 func (w *worker) slot() {
+	// Attempts' contexts are children of the slot's: to be added to one that all
+	// share they would wait for each other.
+	ctx, cancel := context.WithCancelCause(w.ctx)
+	defer cancel(nil)
 	for {
 		it := w.next()
 		if it == nil {
 			return
 		}
-		if !w.execute(it) {
+		if !w.execute(ctx, it) {
 			return
 		}
 	}
@@ -237,7 +243,9 @@ func (w *worker) next() *item {
 		if w.ready.n > 0 && !w.stopping {
 			it := w.ready.pop()
 			w.busy++
-			low := w.ready.n*2 <= w.ahead
+			w.moved++
+			low := w.moved > w.ahead/32 || w.ready.n == 0 && w.moved > w.ahead/256
+			w.wakeLocked()
 			w.mu.Unlock()
 			if low {
 				w.pump()
@@ -248,7 +256,7 @@ func (w *worker) next() *item {
 			w.mu.Unlock()
 			return nil
 		}
-		if !asked { // this slot is free now
+		if !asked && w.moved > 0 { // this slot is free now
 			asked = true
 			w.mu.Unlock()
 			w.pump()
@@ -258,12 +266,23 @@ func (w *worker) next() *item {
 		w.idle++
 		w.cond.Wait()
 		w.idle--
+		w.waking = false
+	}
+}
+
+// wakeLocked tells a slot that waits of ready runs. It will tell the next one, if
+// there is more than it and those that are at work have taken by then: to wake
+// all at once for runs that are over in a moment costs more than these.
+func (w *worker) wakeLocked() {
+	if w.ready.n > 0 && w.idle > 0 && !w.waking {
+		w.waking = true
+		w.cond.Signal()
 	}
 }
 
 // execute makes one attempt. It tells whether the goroutine still has its slot.
-func (w *worker) execute(it *item) (slot bool) {
-	ctx, cancel := context.WithCancelCause(w.ctx)
+func (w *worker) execute(ctx context.Context, it *item) (slot bool) {
+	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	if !w.begins(it, cancel) {
 		return true
@@ -342,6 +361,7 @@ func (w *worker) attempted(it *item, out engine.Outcome) (slot bool) {
 	} else {
 		w.waiting--
 	}
+	w.moved++
 	it.running, it.yielded = false, false
 	drop := it.settled
 	it.settled = true
@@ -401,7 +421,6 @@ func (w *worker) push(items ...*item) {
 		}
 		return
 	}
-	n := 0
 	for _, it := range items {
 		if at := it.run.At; at > now.UnixMilli() {
 			w.late++
@@ -414,11 +433,8 @@ func (w *worker) push(items ...*item) {
 			continue
 		}
 		w.ready.push(it)
-		n++
 	}
-	for range min(n, w.idle) {
-		w.cond.Signal()
-	}
+	w.wakeLocked()
 	w.mu.Unlock()
 }
 
