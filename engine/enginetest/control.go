@@ -21,6 +21,7 @@ func controlCases() []testCase {
 		{"cancel a parent", 0, testCancelParent},
 		{"retry what has failed", 0, testRetry},
 		{"a worker that stops hands back", joined, testStop},
+		{"a worker that stops hands back what waits for its time", joined, testStopBetween},
 		{"a worker that stops waits for its grace", 0, testGrace},
 		{"two workers share", joined, testTwoWorkers},
 		{"a handler that ends its goroutine", 0, testGoexit},
@@ -251,6 +252,36 @@ func testStop(b *bed) {
 	}
 	if d := time.Since(stopped); d > 3*time.Second {
 		b.t.Errorf("what was handed back ended %v later, want at once, before any lease ends", d)
+	}
+}
+
+// testStopBetween stops a worker while one run waits for its next attempt and one
+// for its time, both under this worker's lease.
+func testStopBetween(b *bed) {
+	failed := make(chan struct{}, 1)
+	w := b.workerOn(b.join(nil), engine.WorkOptions{Slots: 2}, tasks{"twice": func(context.Context, *engine.Attempt) engine.Outcome {
+		failed <- struct{}{}
+		return engine.Outcome{Failure: &engine.Failure{Code: engine.CodeFailed, Message: "not yet"}}
+	}})
+	again, soon := b.run("twice", ""), b.run("twice", "")
+	again.Retry = engine.Retry{Attempts: 3, Base: 900 * time.Millisecond, Cap: 900 * time.Millisecond}
+	soon.At = time.Now().Add(800 * time.Millisecond).UnixMilli()
+	fs := b.submit(again, soon)
+	<-failed
+	b.sleep(50 * time.Millisecond) // the outcome is taken, the other run delivered
+	if err := w.Stop(b.t.Context()); err != nil {
+		b.t.Errorf("Stop = %v", err)
+	}
+	stopped := time.Now()
+	b.worker(2, tasks{"twice": echo})
+	for i, f := range fs {
+		r := f.want(engine.Succeeded, "")
+		if want := uint16(2 - i); r.Attempt != want || r.Deaths != 0 { //nolint:gosec // 0 or 1
+			b.t.Errorf("run %d: %d attempts and %d deaths, want %d and none", i, r.Attempt, r.Deaths, want)
+		}
+	}
+	if d := time.Since(stopped); d > 3*time.Second {
+		b.t.Errorf("what was handed back ended %v later, want before any lease ends", d)
 	}
 }
 

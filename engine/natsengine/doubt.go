@@ -144,7 +144,8 @@ func (d *doubts) decide(queue string, items []*item) (held []*item) {
 	if !ok {
 		return nil
 	}
-	var start []*item
+	var void, lost, start []*item
+	w.mu.Lock()
 	for i, it := range items {
 		k := said[i]
 		rev, step := k.Rev>>8, max(uint8(k.Rev), 1) //nolint:gosec // the low byte is the step
@@ -153,9 +154,11 @@ func (d *doubts) decide(queue string, items []*item) (held []*item) {
 		}
 		began := engine.State(k.State) == engine.Running && rev == it.run.Rev
 		switch {
+		case it.settled: // handed back, because this worker stops
+			continue
 		case engine.State(k.State).Terminal(), k.State != 0 && rev > it.run.Rev:
-			w.settle(it)
-			w.flush.void(it)
+			it.settled = true
+			void = append(void, it)
 			continue
 		case k.Held > it.run.Rev:
 			held = append(held, it)
@@ -163,7 +166,8 @@ func (d *doubts) decide(queue string, items []*item) (held []*item) {
 		case it.again, began:
 			it.run.Deaths += step - 1
 			if int(it.deaths()) >= w.o.Deaths {
-				d.lost(it)
+				it.settled = true
+				lost = append(lost, it)
 				continue
 			}
 			it.again, it.step = true, step+1
@@ -172,14 +176,17 @@ func (d *doubts) decide(queue string, items []*item) (held []*item) {
 		if !it.again {
 			it.run.Doubt = false // it never began
 		}
+		it.asking = false
 		start = append(start, it)
 	}
+	w.mu.Unlock()
+	for _, it := range void {
+		w.flush.void(it)
+	}
+	for _, it := range lost {
+		d.lost(it)
+	}
 	if len(start) > 0 {
-		w.mu.Lock()
-		for _, it := range start {
-			it.asking = false
-		}
-		w.mu.Unlock()
 		w.push(start...)
 	}
 	return held
@@ -192,12 +199,6 @@ func (it *item) deaths() uint8 {
 		return it.run.Deaths + 1
 	}
 	return it.run.Deaths
-}
-
-func (w *worker) settle(it *item) {
-	w.mu.Lock()
-	it.settled = true
-	w.mu.Unlock()
 }
 
 // answer repeats the question until it is answered; meanwhile the runs wait under
@@ -224,7 +225,6 @@ func (d *doubts) answer(queue string, items []*item) ([]known, bool) {
 
 // lost fails a run that has killed too many workers.
 func (d *doubts) lost(it *item) {
-	d.w.settle(it)
 	d.w.flush.record(it, d.w.record(it, engine.Next{State: engine.Failed, Failure: &engine.Failure{
 		Code:    engine.CodeLost,
 		Message: fmt.Sprintf("its worker died while executing it, %d times: look for what exhausts memory or ends the process", it.deaths()),

@@ -91,14 +91,18 @@ func (w *worker) again(it *item, next engine.Next) {
 	if next.Failure != nil {
 		it.run.Failure = next.Failure
 	}
+	it.run.At = next.At.UnixMilli()
 	if d := time.Until(next.At); d < soon {
 		w.mu.Lock()
-		it.settled = false
+		it.settled, it.taken = w.stopping, false
 		it.started = time.Time{}
 		w.mu.Unlock()
+		if it.settled {
+			w.flush.requeue(it)
+			return
+		}
 		w.later(it, d)
 		return
 	}
-	it.run.At = next.At.UnixMilli()
 	w.flush.delayed(it)
 }

@@ -254,7 +254,8 @@ func (w *worker) claim(items []*item) {
 	for _, it := range items {
 		if other := w.runs[it.run.ID]; other != nil {
 			if it.run.Rev > other.run.Rev { // the other may be found superseded by this one
-				time.AfterFunc(twiceWait, func() { w.claim([]*item{it}) })
+				w.doubles[it] = true
+				time.AfterFunc(twiceWait, func() { w.claimLater(it) })
 				continue
 			}
 			twice = append(twice, it)
@@ -264,6 +265,9 @@ func (w *worker) claim(items []*item) {
 		p := w.tasks[taskKey{it.run.Queue, it.run.Task}]
 		it.pace = p
 		switch {
+		case w.stopping:
+			it.settled = true
+			split = append(split, it)
 		case p == nil:
 			park = append(park, it)
 		case chunk && (it.again || p.known && p.slow(len(items), w.o.Slots)):
@@ -287,5 +291,16 @@ func (w *worker) claim(items []*item) {
 	w.doubts.add(ask)
 	if len(now) > 0 {
 		w.push(now...)
+	}
+}
+
+// claimLater claims a newer message of a run once the older one may have ended.
+func (w *worker) claimLater(it *item) {
+	w.mu.Lock()
+	waits := w.doubles[it]
+	delete(w.doubles, it)
+	w.mu.Unlock()
+	if waits { // else this worker stops and has handed it back
+		w.claim([]*item{it})
 	}
 }

@@ -23,10 +23,7 @@ func (w *worker) stop(ctx context.Context) {
 	defer close(w.done)
 	w.mu.Lock()
 	w.stopping = true
-	var back []*item
-	for w.ready.n > 0 {
-		back = append(back, w.ready.pop())
-	}
+	back := w.notBegunLocked()
 	ins := w.intakes
 	w.cond.Broadcast()
 	w.mu.Unlock()
@@ -34,7 +31,7 @@ func (w *worker) stop(ctx context.Context) {
 		in.close()
 	}
 	for _, it := range back {
-		w.handBack(it)
+		w.flush.requeue(it)
 	}
 	w.settleAll(ctx)
 	w.cancel(engine.ErrShutdown)
@@ -55,6 +52,26 @@ func (w *worker) stop(ctx context.Context) {
 		cancel()
 	}
 	w.nc.Close()
+}
+
+// notBegunLocked takes out all runs that no slot has in hand: those that are
+// ready, asked about, wait for their time, or for an older message of theirs.
+func (w *worker) notBegunLocked() []*item {
+	w.ready = queue{}
+	var back []*item
+	for it := range w.doubles {
+		back = append(back, it)
+	}
+	clear(w.doubles)
+	for _, it := range w.runs {
+		if !it.taken && !it.settled {
+			back = append(back, it)
+		}
+	}
+	for _, it := range back {
+		it.settled = true
+	}
+	return back
 }
 
 // settleAll waits until no attempt is under way.

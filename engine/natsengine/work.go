@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"runtime"
+	"slices"
 	"strconv"
 	"sync"
 	"sync/atomic"
@@ -46,6 +47,7 @@ type worker struct {
 	tasks    map[taskKey]*pace
 	queues   map[string][]*pace // of a queue's tasks
 	ahead    int                // how many ready runs the slots will finish within a moment
+	doubles  map[*item]bool     // newer messages of runs under way here
 	moved    int                // runs that slots took or ended since the last pump
 	waking   bool               // a slot that waited has been told of runs, and has not come yet
 	intakes  []*intake
@@ -88,6 +90,7 @@ type item struct {
 	// The rest is guarded by w.mu.
 	started  time.Time
 	cancel   context.CancelCauseFunc
+	taken    bool // by a slot
 	running  bool
 	asking   bool // whether it may start; another node may have it in hand
 	stopped  bool // an entry says that it is cancelled, and it has been asked whether it is
@@ -125,7 +128,8 @@ func (e *Engine) Work(o engine.WorkOptions) (engine.Worker, error) {
 		o.Name = host + "-" + strconv.Itoa(os.Getpid())
 	}
 	w := &worker{
-		e: e, o: o, units: map[unitKey]*unit{}, runs: map[engine.ID]*item{}, tasks: map[taskKey]*pace{}, queues: map[string][]*pace{}, done: make(chan struct{}),
+		e: e, o: o, units: map[unitKey]*unit{}, runs: map[engine.ID]*item{}, tasks: map[taskKey]*pace{}, queues: map[string][]*pace{},
+		doubles: map[*item]bool{}, done: make(chan struct{}),
 	}
 	w.cond = sync.NewCond(&w.mu)
 	w.ctx, w.cancel = context.WithCancelCause(e.ctx)
@@ -242,6 +246,7 @@ func (w *worker) next() *item {
 		}
 		if w.ready.n > 0 && !w.stopping {
 			it := w.ready.pop()
+			it.taken = true
 			w.busy++
 			w.moved++
 			low := w.moved > w.ahead/32 || w.ready.n == 0 && w.moved > w.ahead/256
@@ -322,7 +327,7 @@ func (w *worker) begins(it *item, cancel context.CancelCauseFunc) bool {
 		return void()
 	}
 	if !it.stopped && w.stops.has(it.run.ID) { // a power cut may have taken the record that stands before the entry
-		it.stopped = true
+		it.stopped, it.taken = true, false
 		w.busy--
 		w.mu.Unlock()
 		w.doubts.add([]*item{it})
@@ -356,12 +361,7 @@ func (w *worker) begins(it *item, cancel context.CancelCauseFunc) bool {
 func (w *worker) attempted(it *item, out engine.Outcome) (slot bool) {
 	now := time.Now()
 	w.mu.Lock()
-	if slot = !it.yielded; slot {
-		w.busy--
-	} else {
-		w.waiting--
-	}
-	w.moved++
+	slot = !it.yielded
 	it.running, it.yielded = false, false
 	drop := it.settled
 	it.settled = true
@@ -369,12 +369,20 @@ func (w *worker) attempted(it *item, out engine.Outcome) (slot bool) {
 		p.running--
 		p.add(now.Sub(it.started))
 	}
-	if !slot && w.stopping {
-		w.cond.Broadcast()
-	}
 	w.mu.Unlock()
 	if !drop {
 		w.finish(it, out, now)
+	}
+	w.mu.Lock() // not before: a worker that stops waits for those that are busy
+	defer w.mu.Unlock()
+	if slot {
+		w.busy--
+	} else {
+		w.waiting--
+	}
+	w.moved++
+	if !slot && w.stopping {
+		w.cond.Broadcast()
 	}
 	return slot
 }
@@ -415,6 +423,7 @@ func (w *worker) push(items ...*item) {
 	now := time.Now()
 	w.mu.Lock()
 	if w.stopping {
+		items = slices.DeleteFunc(slices.Clone(items), func(it *item) bool { return it.settled })
 		w.mu.Unlock()
 		for _, it := range items {
 			w.handBack(it)
