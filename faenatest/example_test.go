@@ -16,12 +16,17 @@ func remind(_ context.Context, what string) (string, error) { return "do not for
 
 // The guide shows it as it is.
 func TestReminder(t *testing.T) {
+	t.Parallel()
 	faenatest.Bubble(t, func(t *testing.T, eng engine.Engine) {
 		node, err := faena.Open(t.Context(), eng, faena.Options{})
 		if err != nil {
 			t.Fatal(err)
 		}
-		defer node.Close()
+		defer func() {
+			if err := node.Close(); err != nil {
+				t.Error(err)
+			}
+		}()
 		if err := node.Handle(Remind.With(remind)); err != nil {
 			t.Fatal(err)
 		}

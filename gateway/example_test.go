@@ -29,14 +29,17 @@ func ExampleNew() {
 
 	g, err := gateway.New(node, gateway.Options{}) // the zero value is for loopback
 	check(err)
-	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	ln, err := new(net.ListenConfig).Listen(ctx, "tcp", "127.0.0.1:0")
 	check(err)
 	srv := gateway.Server(g, nil)
 	served := make(chan error, 1)
 	go func() { served <- srv.Serve(ln) }()
 
 	body := strings.NewReader(`{"task": "greet", "input": "world", "wait": "10s"}`)
-	resp, err := http.Post("http://"+ln.Addr().String()+"/api/v1/runs", "application/json", body)
+	req, err := http.NewRequestWithContext(ctx, http.MethodPost, "http://"+ln.Addr().String()+"/api/v1/runs", body)
+	check(err)
+	req.Header.Set("Content-Type", "application/json")
+	resp, err := http.DefaultClient.Do(req)
 	check(err)
 	text, err := io.ReadAll(resp.Body)
 	check(errors.Join(err, resp.Body.Close()))

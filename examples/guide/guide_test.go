@@ -12,8 +12,10 @@ import (
 	"github.com/faena-dev/faena/engine/embedded"
 )
 
-type Page struct{ URL string }
-type Text struct{ Body string }
+type (
+	Page struct{ URL string }
+	Text struct{ Body string }
+)
 
 var Scrape = faena.Define[Page, Text]("scrape-page",
 	faena.Retry(5, time.Second), faena.Timeout(30*time.Second), faena.Queue("web"))

@@ -65,8 +65,8 @@ func keep() faena.Option { return faena.Keep(7*24*time.Hour, 30*24*time.Hour) }
 const keepLeast = 24 * time.Hour
 
 // keepBatch is how long the batches of a crawl are kept: as long as the crawl.
-func keepBatch(crawl *faena.Call) faena.Option {
-	succeeded, failed := crawl.Keep()
+func keepBatch(c *faena.Call) faena.Option {
+	succeeded, failed := c.Keep()
 	return faena.Keep(max(succeeded, keepLeast), max(failed, keepLeast))
 }
 
