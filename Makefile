@@ -2,6 +2,8 @@
 
 # Debian packages that a test needs beyond Go, make, gcc, git and docker.
 DEPS := postgresql-doc-15 python3.11-doc wget
+# And what test-tools compares with besides: 450 MB once installed.
+TOOLS := python3-gmpy2 python3-scipy python3-pil mate-backgrounds
 
 VERSION := $(shell git describe --tags --always --dirty 2>/dev/null || echo devel)
 TAGS := e2e,powercut
@@ -37,6 +39,11 @@ test-e2e: build ## Real processes, real time, kill -9
 .PHONY: test-powercut
 test-powercut: build ## Power cuts on a file system of its own (root)
 	go test -v -count=1 -p=1 -timeout=9m -tags=powercut ./internal/e2e/...
+
+.PHONY: test-tools
+test-tools: build ## Compare factorials, crawls and filters with other programs, which it installs (root)
+	$(call install,$(DEPS) $(TOOLS))
+	go test -v -count=1 -p=1 -timeout=9m -tags=e2e -run='OtherTools|CrawlOfDocumentation' ./tasks/... ./internal/e2e
 
 .PHONY: cover
 cover: ## Coverage of the root and the engine; fails under 85 %
@@ -84,14 +91,19 @@ tidy: ## Tidy all three modules
 	go mod tidy -C bench
 	go mod tidy -C tools
 
-.PHONY: deps
-deps: ## Install the Debian packages that tests need, if any is missing
-	@missing=; for p in $(DEPS); do \
+# install installs those of the packages that are missing.
+define install
+	@missing=; for p in $(1); do \
 		dpkg-query -W -f '$${Status}' $$p 2>/dev/null | grep -q 'ok installed' || missing="$$missing $$p"; done; \
 	if [ -n "$$missing" ]; then \
 		echo "installing$$missing"; \
 		apt-get update && DEBIAN_FRONTEND=noninteractive apt-get install -y --no-install-recommends $$missing; \
 	else echo "deps: nothing to install"; fi
+endef
+
+.PHONY: deps
+deps: ## Install the Debian packages that make test needs, if any is missing
+	$(call install,$(DEPS))
 
 # The context is staged, so that nothing of the tree but the binary can get in.
 .PHONY: image

@@ -42,6 +42,13 @@ func (c *Call) Deadline() time.Time {
 // Parent is the run whose handler submitted this one; zero if there is none.
 func (c *Call) Parent() ID { return c.a.run.Parent }
 
+// Keep is how long the run can be read after its end: if it succeeds or is
+// cancelled, and if it fails. A handler may give it to the runs it submits.
+func (c *Call) Keep() (succeeded, failed time.Duration) {
+	k := c.a.run.Keep
+	return time.Duration(k[0]) * time.Second, time.Duration(k[1]) * time.Second
+}
+
 // Tags are a copy of the run's tags.
 func (c *Call) Tags() map[string]string {
 	m := make(map[string]string, len(c.a.run.Tags))

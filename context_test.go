@@ -38,7 +38,7 @@ func TestInsideOfAHandler(t *testing.T) {
 	t.Parallel()
 	run := engine.Run{
 		ID: faena.ID{1}, Parent: faena.ID{2}, Queue: "q", Attempt: 1, Retry: engine.Retry{Attempts: 4}, Trace: "00-a",
-		Deadline: 9e12, Tags: []faena.Tag{{Key: "a", Value: "b"}},
+		Deadline: 9e12, Tags: []faena.Tag{{Key: "a", Value: "b"}}, Keep: [2]uint32{60, 3600},
 	}
 	var buf bytes.Buffer
 	inside(t, faena.Options{Logger: slog.New(slog.NewTextHandler(&buf, nil))}, run, nil, func(ctx context.Context) {
@@ -58,6 +58,9 @@ func TestInsideOfAHandler(t *testing.T) {
 		want := all{run.ID, run.Parent, "t", "q", "00-a", 2, 4, time.Unix(9, 0), time.UnixMilli(9e12), map[string]string{"a": "b"}, "7"}
 		if d := cmp.Diff(want, got); d != "" {
 			t.Errorf("Current (-want +got)\n%s", d)
+		}
+		if ok, bad := c.Keep(); ok != time.Minute || bad != time.Hour {
+			t.Errorf("Keep = %s, %s, want 1m0s, 1h0m0s", ok, bad)
 		}
 		derived, cancel := context.WithCancel(ctx)
 		defer cancel()

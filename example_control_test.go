@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"os"
 	"time"
 
@@ -38,6 +39,41 @@ func ExampleHooks() {
 		panic(err)
 	}
 	// Output: attempt 1 of add: <nil>
+}
+
+// A handler's lines say which attempt they come from.
+func ExampleLogger() {
+	ctx := context.Background()
+	dir, err := os.MkdirTemp("", "faena")
+	if err != nil {
+		panic(err)
+	}
+	eng, err := embedded.Open(ctx, embedded.Options{Dir: dir, Durability: embedded.Fast})
+	if err != nil {
+		panic(err)
+	}
+	log := slog.New(slog.NewTextHandler(os.Stdout, &slog.HandlerOptions{ReplaceAttr: func(_ []string, a slog.Attr) slog.Attr {
+		if a.Key == slog.TimeKey || a.Key == "run_id" { // others each time
+			return slog.Attr{}
+		}
+		return a
+	}}))
+	node, err := faena.Open(ctx, eng, faena.Options{Logger: log})
+	if err != nil {
+		panic(err)
+	}
+	defer func() { _ = errors.Join(node.Close(), eng.Close(), os.RemoveAll(dir)) }()
+	err = node.Handle(Add.With(func(ctx context.Context, in [2]int) (int, error) {
+		faena.Logger(ctx).InfoContext(ctx, "adding", "left", in[0], "right", in[1])
+		return in[0] + in[1], nil
+	}))
+	if err != nil {
+		panic(err)
+	}
+	if _, err := Add.Run(ctx, node, [2]int{1, 2}); err != nil {
+		panic(err)
+	}
+	// Output: level=INFO msg=adding task=add attempt=1 left=1 right=2
 }
 
 func ExampleNode_Pause() {

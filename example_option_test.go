@@ -168,3 +168,57 @@ func ExampleWithTrace() {
 	// 00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01
 	// 00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01
 }
+
+// However often it fails, it waits no longer than the cap: here three times 20 ms
+// where it would be 20, 40 and 80.
+func ExampleRetryCap() {
+	ctx := context.Background()
+	n, done := node()
+	defer done()
+	flaky := faena.Define[string, string]("flaky", faena.Retry(4, 20*time.Millisecond), faena.RetryCap(20*time.Millisecond))
+	err := n.Handle(flaky.With(func(ctx context.Context, in string) (string, error) {
+		if faena.Attempt(ctx) < 4 {
+			return "", errors.New("the network is down")
+		}
+		return in + ", at the last attempt", nil
+	}))
+	if err != nil {
+		panic(err)
+	}
+	fmt.Println(flaky.Run(ctx, n, "done"))
+	// Output: done, at the last attempt <nil>
+}
+
+func ExampleAt() {
+	ctx := context.Background()
+	n, done := node()
+	defer done()
+	f, err := Add.Go(ctx, n, [2]int{1, 2}, faena.At(time.Now().AddDate(0, 0, 1))) // tomorrow
+	if err != nil {
+		panic(err)
+	}
+	info, err := n.Get(ctx, f.ID())
+	if err != nil {
+		panic(err)
+	}
+	fmt.Println(info.State, time.Until(*info.At) > 22*time.Hour)
+	// Output: scheduled true
+}
+
+// The handler's context ends at the run's deadline, or earlier.
+func ExampleDeadline() {
+	ctx := context.Background()
+	n, done := node()
+	defer done()
+	slow := faena.Define[struct{}, struct{}]("slow")
+	err := n.Handle(slow.With(func(ctx context.Context, in struct{}) (struct{}, error) {
+		<-ctx.Done()
+		return in, context.Cause(ctx)
+	}))
+	if err != nil {
+		panic(err)
+	}
+	_, err = slow.Run(ctx, n, struct{}{}, faena.Deadline(time.Now().Add(200*time.Millisecond)))
+	fmt.Println(faena.CodeOf(err), errors.Is(err, faena.ErrDeadline))
+	// Output: deadline true
+}

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"math"
 	"path/filepath"
 	"strconv"
 	"strings"
@@ -165,7 +164,7 @@ func (a *app) open(ctx context.Context, d *direct, dir *workdir.Dir) (*session, 
 	// No grace: what is interrupted goes on from its checkpoint.
 	// That people kill it is no sign that the work kills its worker.
 	node, err := faena.Open(ctx, eng, faena.Options{
-		Slots: d.slots, Grace: -1, MaxDeaths: 200, Version: o.Version, Logger: o.Logger, MaxInput: math.MaxInt32,
+		Slots: d.slots, Grace: -1, MaxDeaths: 200, Version: o.Version, Logger: o.Logger, MaxInput: 1 << 30,
 	})
 	if err != nil {
 		return nil, errors.Join(err, eng.Close())

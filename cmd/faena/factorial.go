@@ -18,7 +18,8 @@ func factorials() direct {
 		long: `Print the factorial of N in base ten, and nothing else, to standard output or a
 file. The file is there whole or not at all.
 
-What would not fit in memory is refused at once, with an estimate.`,
+What would not fit in memory is refused at once, with an estimate and exit code 2.
+A server refuses by a run that fails: then the exit code is 1.`,
 		example: `  faena factorial 1000
   faena factorial 1000000 -o million.txt
   faena factorial --digits 1000000000`,
@@ -42,7 +43,13 @@ What would not fit in memory is refused at once, with an estimate.`,
 						return nil, usage("%w", err)
 					}
 				}
-				return factorialJob(factorial.Input{N: n, Digits: *digits}, *name), nil
+				in := factorial.Input{N: n, Digits: *digits}
+				if flags.Lookup("server").Value.String() == "" { // a server has a memory of its own
+					if err := (factorial.Options{}).Check(in); err != nil {
+						return nil, usage("%w", err)
+					}
+				}
+				return factorialJob(in, *name), nil
 			}
 		},
 	}

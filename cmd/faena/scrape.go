@@ -33,7 +33,7 @@ may have private addresses. robots.txt is obeyed.
 
 A file is written while the crawl goes on. If that is cut short, faena resume goes
 on with both: pages fetched before, but for the batch under way, are not fetched
-again and no line comes twice. That holds for a week.`,
+again and no line comes twice.`,
 		example: `  faena scrape https://example.com/docs/ -o docs.jsonl
   faena scrape https://example.com/ --depth 2 --concurrency 2 --delay 500ms
   faena scrape https://example.com/ --host www.example.com --max-pages 1000`,

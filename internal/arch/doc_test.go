@@ -28,6 +28,40 @@ func TestReadmeShowsHello(t *testing.T) {
 	}
 }
 
+// What the guide shows is code that is compiled and run.
+func TestGuideShowsCode(t *testing.T) {
+	t.Parallel()
+	plain := func(text string) string { // without indents and comments of whole lines
+		var b strings.Builder
+		for line := range strings.Lines(text) {
+			if line = strings.TrimSpace(line); !strings.HasPrefix(line, "//") {
+				b.WriteString(line + "\n")
+			}
+		}
+		return b.String()
+	}
+	code := plain(read(t, "examples/guide/guide_test.go")) + plain(read(t, "faenatest/example_test.go"))
+	n := 0
+	walk(t, func(p string) {
+		if !strings.HasPrefix(p, "docs/guide/") || !strings.HasSuffix(p, ".md") {
+			return
+		}
+		_, rest, ok := strings.Cut(read(t, p), "```go\n")
+		for ok {
+			var block string
+			block, rest, _ = strings.Cut(rest, "```")
+			n++
+			if !strings.Contains(code, plain(block)) {
+				t.Errorf("%s shows code that is in neither examples/guide nor faenatest:\n%s", p, block)
+			}
+			_, rest, ok = strings.Cut(rest, "```go\n")
+		}
+	})
+	if n < 5 {
+		t.Errorf("found %d pieces of code, want more: the pages were not understood", n)
+	}
+}
+
 // Every module that ours require directly has its reason written down.
 func TestDependenciesAreExplained(t *testing.T) {
 	t.Parallel()

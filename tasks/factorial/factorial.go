@@ -18,12 +18,14 @@
 package factorial
 
 import (
+	"cmp"
 	"fmt"
 	"math/big"
 	"time"
 
 	"github.com/faena-dev/faena"
 	"github.com/faena-dev/faena/tasks/factorial/product"
+	"github.com/faena-dev/faena/tasks/factorial/size"
 )
 
 // Queue is where the runs of this package's tasks wait.
@@ -107,11 +109,42 @@ type Options struct {
 // Handlers are the handlers of all tasks here, for one node.Handle: a node that
 // takes Compute should take its children, too.
 func Handlers(o Options) []faena.Handler {
-	if o.MaxOutput <= 0 {
-		o.MaxOutput = 1<<30 - 1<<10
-	}
 	return []faena.Handler{Compute.With(o.compute), Part.With(o.part), Multiply.With(o.multiply)}
 }
+
+// Check tells why handlers of these options would refuse an input now: N is
+// negative, or so large that memory or the output's bound would not do.
+func (o Options) Check(in Input) error {
+	digits, err := size.Digits(in.N)
+	if err != nil || in.Digits {
+		return err
+	}
+	have := size.Available()
+	if o.Memory > 0 {
+		have = size.Memory{Bytes: o.Memory, Source: "the memory option"}
+	}
+	need := size.Of(in.N)
+	need.Peak += storeFactor * need.Decimal
+	if need.Peak > float64(have.Bytes) {
+		return &size.MemoryError{N: in.N, Estimate: need, Available: have}
+	}
+	if in.N > product.MaxN {
+		return fmt.Errorf("factorial of %d: %w: the limit is %d", in.N, product.ErrTooLarge, int64(product.MaxN))
+	}
+	if most := cmp.Or(max(o.MaxOutput, 0), defaultOutput); digits > most {
+		return &OutputError{in.N, digits, most}
+	}
+	return nil
+}
+
+const (
+	// defaultOutput leaves room for what stands around the decimal.
+	defaultOutput = 1<<30 - 1<<10
+	// storeFactor is how many more bytes it takes, for each byte of the text, to
+	// encode, store and read the values and the result. The process had 28 MB when
+	// idle, and at most, on two cores, 139 MB at 10^6 and 295 MB at 3·10^6.
+	storeFactor = 10
+)
 
 // OutputError says that a factorial's text is longer than an output may be.
 type OutputError struct {

@@ -3,6 +3,7 @@ package factorial_test
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -36,6 +37,28 @@ func TestComputeRefusesAtOnce(t *testing.T) {
 				t.Errorf("Compute(%+v) = %v, want %q in it", c.in, err, want)
 			}
 		}
+	}
+}
+
+// Check says before a run what the run would say.
+func TestCheck(t *testing.T) {
+	t.Parallel()
+	o := factorial.Options{Memory: 1 << 30}
+	for in, want := range map[factorial.Input]string{
+		{N: 100_000}:            "",
+		{N: -1}:                 "negative",
+		{N: 1e12}:               "needs about",
+		{N: 1e12, Digits: true}: "",
+		{N: 1e18, Digits: true}: "too large",
+	} {
+		err := o.Check(in)
+		if (err == nil) != (want == "") || err != nil && !strings.Contains(err.Error(), want) {
+			t.Errorf("Check(%+v) = %v, want %q in it", in, err, want)
+		}
+	}
+	o = factorial.Options{Memory: 1 << 60}
+	if _, ok := errors.AsType[*factorial.OutputError](o.Check(factorial.Input{N: 200_000_000})); !ok {
+		t.Errorf("Check of 200 000 000 = %v, want an OutputError", o.Check(factorial.Input{N: 200_000_000}))
 	}
 }
 

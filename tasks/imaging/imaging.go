@@ -5,7 +5,8 @@
 //
 //	err := node.Handle(imaging.Handlers(imaging.Options{})...)
 //	sum, err := imaging.Batch.Run(ctx, node, imaging.Input{
-//		Files: []string{"/photos/a.jpg", "/photos/b.png"}, Filter: "resize:1600,sharpen", Out: "/photos/small",
+//		Files: []string{"/photos/a.jpg", "/photos/b.png"}, Out: "/photos/small",
+//		Settings: imaging.Settings{Filter: "resize:1600,sharpen"},
 //	})
 //
 // A run of [Batch] plans where all outputs go, refuses what cannot go well before

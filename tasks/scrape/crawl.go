@@ -17,7 +17,7 @@ import (
 const (
 	batchPages    = 50
 	batchMinPages = 4
-	batchBytes    = 256 << 10
+	batchBytes    = 128 << 10 // with what stands around them they fit in the run's own record
 	batchTime     = 10 * time.Second
 )
 
@@ -25,6 +25,7 @@ const (
 type crawler struct {
 	node  *faena.Node
 	id    faena.ID
+	keep  faena.Option // of the batches
 	opt   crawl.Options
 	scope crawl.Scope
 	most  int // batches under way
@@ -64,13 +65,12 @@ func (h Options) crawl(ctx context.Context, in Input) (Summary, error) {
 	if err != nil {
 		return Summary{}, faena.Permanent(err)
 	}
-	o.OmitLinks = false
 	call, ok := faena.Current(ctx)
 	if !ok {
 		return Summary{}, errors.New("a crawl is executed by a node only")
 	}
 	c := &crawler{
-		node: call.Node(), id: call.ID(), opt: o, scope: crawl.NewScope(o),
+		node: call.Node(), id: call.ID(), keep: keepBatch(call), opt: o, scope: crawl.NewScope(o),
 		most: max(1, o.Total/o.Concurrency), began: time.Now(), every: h.saveEvery, state: resume(ctx, o),
 	}
 	if err := c.replay(ctx); err != nil {
@@ -160,7 +160,7 @@ func (c *crawler) take(host string) []frontier.Item {
 // just ended, as far as is known.
 func (c *crawler) submit(ctx context.Context, b *batch) (err error) {
 	b.future, err = Fetch.Go(ctx, c.node, Batch{c.opt, b.items},
-		faena.Named(name(b.n)), faena.In(time.Duration(c.delay[b.host])), faena.Tags(crawlTag, c.id.String()))
+		faena.Named(name(b.n)), faena.In(time.Duration(c.delay[b.host])), faena.Tags(crawlTag, c.id.String()), c.keep)
 	return err
 }
 

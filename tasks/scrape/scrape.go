@@ -47,7 +47,8 @@ var (
 	// says what to do.
 	Crawl = faena.Define[Input, Summary]("scrape", faena.Queue(Queue), faena.Retry(5, time.Second), faena.Timeout(0), keep())
 
-	// Fetch fetches addresses and follows nothing. It is for the children of Crawl.
+	// Fetch fetches addresses and follows nothing. It is for the children of Crawl,
+	// which are kept as long as the crawl, and for a day at least.
 	Fetch = faena.Define[Batch, Fetched]("scrape.fetch", faena.Queue(Queue), faena.Retry(5, time.Second), faena.Timeout(fetchTime), keep())
 )
 
@@ -59,8 +60,17 @@ const fetchTime = 6 * time.Hour
 // fetched.
 func keep() faena.Option { return faena.Keep(7*24*time.Hour, 30*24*time.Hour) }
 
-// Input says what to crawl and how. OmitLinks does not count: a crawl cut into
-// batches needs the links.
+// keepLeast is how long a batch is kept at least: its crawl, executed again, looks
+// it up.
+const keepLeast = 24 * time.Hour
+
+// keepBatch is how long the batches of a crawl are kept: as long as the crawl.
+func keepBatch(c *faena.Call) faena.Option {
+	succeeded, failed := c.Keep()
+	return faena.Keep(max(succeeded, keepLeast), max(failed, keepLeast))
+}
+
+// Input says what to crawl and how.
 type Input = crawl.Options
 
 // Summary is what a run of Crawl gives.

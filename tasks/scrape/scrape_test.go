@@ -1,6 +1,8 @@
 package scrape_test
 
 import (
+	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -324,6 +326,37 @@ func TestErrorsOfPagesEndNothing(t *testing.T) {
 	}
 	if pages[s.URL+"/cut"].Error == "" || pages[s.URL+"/gone"].Status != 404 || pages[s.URL+"/fine"].Status != 200 || len(pages) != 4 {
 		t.Errorf("records = %+v, want an error, 404, 200 and the start", pages)
+	}
+}
+
+// Batches are kept as long as their crawl, and not shorter than it may need them.
+func TestBatchesAreKeptAsTheirCrawl(t *testing.T) {
+	t.Parallel()
+	s := newSite(t, web(20))
+	type keep struct{ succeeded, failed time.Duration }
+	got := make(chan keep, 100)
+	node := worker(t, 1)
+	node.Use(func(next faena.Next) faena.Next {
+		return func(ctx context.Context, c *faena.Call) (json.RawMessage, error) {
+			if c.Task() == scrape.Fetch.Name() {
+				var k keep
+				k.succeeded, k.failed = c.Keep()
+				got <- k
+			}
+			return next(ctx, c)
+		}
+	})
+	for asked, want := range map[keep]keep{
+		{9 * 24 * time.Hour, 48 * time.Hour}: {9 * 24 * time.Hour, 48 * time.Hour},
+		{time.Minute, time.Hour}:             {24 * time.Hour, 24 * time.Hour},
+	} {
+		in := scrape.Input{Start: []string{s.URL}, MaxPages: 1}
+		if _, err := scrape.Crawl.Run(t.Context(), node, in, faena.Keep(asked.succeeded, asked.failed)); err != nil {
+			t.Fatalf("Run = %v", err)
+		}
+		if k := <-got; k != want {
+			t.Errorf("a batch of a crawl kept %v is kept %v, want %v", asked, k, want)
+		}
 	}
 }
 

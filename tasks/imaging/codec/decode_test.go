@@ -180,9 +180,9 @@ func TestDecodeRefuses(t *testing.T) {
 	}{
 		{"nothing", nil, codec.ErrDamaged, []string{"empty"}},
 		{"text", []byte("hello, this is a text\n"), codec.ErrFormat, []string{`"hello, this "`, "JPEG, PNG, GIF or WebP"}},
-		{"png bomb", bombPNG, codec.ErrTooLarge, []string{"30000x30000", "100 MP", "max-pixels"}},
-		{"jpeg bomb", bombJPEG, codec.ErrTooLarge, []string{"65535x65535", "max-pixels"}},
-		{"gif bomb", bombGIF, codec.ErrTooLarge, []string{"65535x65535", "max-pixels"}},
+		{"png bomb", bombPNG, codec.ErrTooLarge, []string{"30000x30000", "100 MP", "--max-pixels", "max_pixels"}},
+		{"jpeg bomb", bombJPEG, codec.ErrTooLarge, []string{"65535x65535", "--max-pixels", "max_pixels"}},
+		{"gif bomb", bombGIF, codec.ErrTooLarge, []string{"65535x65535", "--max-pixels", "max_pixels"}},
 		{"animated webp", testdata(t, "animated.webp"), codec.ErrFormat, []string{"animated WebP", "GIF"}},
 		{"animated png", testdata(t, "animated.png"), codec.ErrFormat, []string{"animated PNG", "GIF"}},
 		{"flipped bits", flipped(pngBytes(t, drawing(9, 9))), codec.ErrDamaged, []string{"again"}},

@@ -100,7 +100,7 @@ func (h Header) Check(maxPixels int64) error {
 		if h.Frames > 1 {
 			size = fmt.Sprintf("%d frames of %s", h.Frames, size)
 		}
-		return fmt.Errorf("%w: %s is over the limit of %s MP: raise max-pixels if you trust the file",
+		return fmt.Errorf("%w: %s is over the limit of %s MP: raise it (--max-pixels, in JSON max_pixels) if you trust the file",
 			ErrTooLarge, size, megapixels(maxPixels))
 	}
 	return nil

@@ -165,7 +165,7 @@ func (p *process) load() error {
 		limit = DefaultMaxBytes
 	}
 	if info.Size() > limit {
-		return fmt.Errorf("%w: %d bytes are over the limit of %d: raise max-bytes if you trust the file",
+		return fmt.Errorf("%w: %d bytes are over the limit of %d: raise it (--max-bytes, in JSON max_bytes) if you trust the file",
 			codec.ErrTooLarge, info.Size(), limit)
 	}
 	if there, err := os.Stat(p.res.Out); err == nil {
@@ -218,7 +218,7 @@ func (p *process) decide() error {
 		most = codec.DefaultMaxPixels
 	}
 	if n := p.size.Pixels * int64(p.head.Frames); n > most && n > p.head.Pixels() {
-		return fmt.Errorf("%w: %s would make %.4g MP of it, over the limit of %.4g: ask for a smaller size or raise max-pixels",
+		return fmt.Errorf("%w: %s would make %.4g MP of it, over the limit of %.4g: ask for a smaller size or raise it (--max-pixels, in JSON max_pixels)",
 			codec.ErrTooLarge, p.chain, float64(n)/1e6, float64(most)/1e6)
 	}
 	named, ok := codec.FormatOf(p.res.Out)

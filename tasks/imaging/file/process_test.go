@@ -203,11 +203,11 @@ func TestProcessBadInput(t *testing.T) {
 		}, {
 			name:    "bomb",
 			prepare: func(dir string) (string, string) { return write(t, bomb(), dir, "in.png"), "out/x.png" },
-			want:    codec.ErrTooLarge, says: []string{"30000x30000", "100 MP", "max-pixels"},
+			want:    codec.ErrTooLarge, says: []string{"30000x30000", "100 MP", "--max-pixels", "max_pixels"},
 		}, {
 			name: "bomb on the way", spec: "resize:50000x50000,thumbnail:5",
 			prepare: func(dir string) (string, string) { return write(t, photo, dir, "in.jpg"), "out/x.jpg" },
-			want:    codec.ErrTooLarge, says: []string{"resize:50000x50000", "2500 MP", "max-pixels"},
+			want:    codec.ErrTooLarge, says: []string{"resize:50000x50000", "2500 MP", "--max-pixels", "max_pixels"},
 		}, {
 			name: "too long a side", spec: "resize:60000",
 			prepare: func(dir string) (string, string) {
@@ -217,7 +217,7 @@ func TestProcessBadInput(t *testing.T) {
 		}, {
 			name: "too many bytes", opts: file.Options{MaxBytes: 100},
 			prepare: func(dir string) (string, string) { return write(t, photo, dir, "in.jpg"), "out/x.jpg" },
-			want:    codec.ErrTooLarge, says: []string{"max-bytes"},
+			want:    codec.ErrTooLarge, says: []string{"--max-bytes", "max_bytes"},
 		}, {
 			name:    "missing",
 			prepare: func(dir string) (string, string) { return filepath.Join(dir, "in.jpg"), "out/x.jpg" },

@@ -97,13 +97,13 @@ func references(t *testing.T) (string, map[string]string) {
 	for _, p := range photos {
 		photo := filepath.Join("/usr/share/backgrounds/mate/nature", p+".jpg")
 		if _, err := os.Stat(photo); err != nil {
-			t.Fatalf("%v: install the Debian packages %s", err, packages)
+			t.Fatalf("%v: make test-tools installs the Debian packages %s", err, packages)
 		}
 		names[p] = photo
 		args = append(args, photo)
 	}
 	if out, err := exec.CommandContext(t.Context(), python, args...).CombinedOutput(); err != nil {
-		t.Fatalf("%s: %v: install the Debian packages %s\n%s", strings.Join(args, " "), err, packages, out)
+		t.Fatalf("%s: %v: make test-tools installs the Debian packages %s\n%s", strings.Join(args, " "), err, packages, out)
 	}
 	return dir, names
 }

@@ -19,7 +19,6 @@ func NewClient(o Options, n Net) (*Client, error) {
 	if err != nil {
 		return nil, err
 	}
-	o.OmitLinks = false
 	return &Client{newFetcher(o, n)}, nil
 }
 
@@ -38,9 +37,9 @@ type Fetched struct {
 
 // Fetch fetches the items and follows nothing. The pages come with their links,
 // one for each different address, so that Scope.Found gives what they add. The
-// limits of a host and retries hold within one call; Options.OmitLinks does not
-// count. The function page, unless it is nil, is told of each page as it
-// finishes. When ctx ends, the pages that finished are returned with its error.
+// limits of a host and retries hold within one call. The function page, unless it
+// is nil, is told of each page as it finishes. When ctx ends, the pages that
+// finished are returned with its error.
 func (c *Client) Fetch(ctx context.Context, items []frontier.Item, page func(Page)) (Fetched, error) {
 	o := c.fetch.opt
 	o.Total = min(o.Total, max(len(items), 1))

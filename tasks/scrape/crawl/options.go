@@ -101,8 +101,6 @@ type Options struct {
 	// IgnoreRobots fetches no robots.txt and heeds no robots meta element. For
 	// sites of one's own. Default: false.
 	IgnoreRobots bool `json:"ignore_robots,omitempty"`
-	// OmitLinks leaves the list of links out of the records. Default: false.
-	OmitLinks bool `json:"omit_links,omitempty"`
 }
 
 // Normal returns the options with defaults filled in and addresses in canonical

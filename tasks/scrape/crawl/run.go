@@ -291,9 +291,6 @@ func (e *engine) take(r *result, stopped bool) {
 		e.starts[p.URL] = &first
 	}
 	e.batch.links += len(p.Links)
-	if e.opt.OmitLinks {
-		p.Links = nil
-	}
 	e.sum.Count(p)
 	if !e.pending() {
 		e.batchAge = now

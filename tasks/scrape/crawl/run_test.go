@@ -414,7 +414,7 @@ func TestBatchesMakeTheSameCrawl(t *testing.T) {
 	s := newSite(t, map[string]string{"/": links("/a", "/b", "/r"), "/a": links("/c"), "/b": links("/c", "http://other.invalid/"), "/c": links("/")})
 	s.pages["/r"] = redirect("/d")
 	whole := s.crawl(t, crawl.Options{})
-	o, err := crawl.Options{Start: []string{s.URL}, OmitLinks: true}.Normal()
+	o, err := crawl.Options{Start: []string{s.URL}}.Normal()
 	if err != nil {
 		t.Fatal(err)
 	}
