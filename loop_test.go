@@ -74,8 +74,11 @@ func (l *loop) Attach(_ context.Context, id faena.ID, fn func(*engine.Record)) (
 		return nil, &faena.Error{Code: faena.CodeNotFound, Op: "attach"}
 	}
 	stop := l.Watch(id, fn)
-	if in.State.Terminal() {
-		fn(&engine.Record{ID: id, Task: in.Task, State: in.State, Failure: in.Error, Output: engine.Value{Data: in.Output}})
+	l.mu.Lock()
+	now := *in // it may end meanwhile
+	l.mu.Unlock()
+	if now.State.Terminal() {
+		fn(&engine.Record{ID: id, Task: now.Task, State: now.State, Failure: now.Error, Output: engine.Value{Data: now.Output}})
 	}
 	return stop, nil
 }
