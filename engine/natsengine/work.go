@@ -337,13 +337,11 @@ func (w *worker) begins(it *item, cancel context.CancelCauseFunc) bool {
 		w.mu.Unlock()
 		ok := w.begin(it)
 		it.again = false
-		w.mu.Lock()
-		if !ok { // this process ends
-			it.settled = true
-			w.busy--
-			w.mu.Unlock()
+		if !ok {
+			w.notBegun(it)
 			return false
 		}
+		w.mu.Lock()
 		if it.ended {
 			return void()
 		}
@@ -354,6 +352,18 @@ func (w *worker) begins(it *item, cancel context.CancelCauseFunc) bool {
 	}
 	w.mu.Unlock()
 	return true
+}
+
+// notBegun hands a run back whose start may stand in the log, because this worker
+// stops: without a message that follows it would count as a death.
+func (w *worker) notBegun(it *item) {
+	if !w.e.dead.Load() {
+		w.handBack(it)
+	}
+	w.mu.Lock()
+	w.busy--
+	w.moved++
+	w.mu.Unlock()
 }
 
 // attempted ends an attempt's bookkeeping and writes what follows from it. It
