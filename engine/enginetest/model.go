@@ -187,12 +187,16 @@ func (m *model) step(i int) {
 		m.pause(!m.paused)
 	case k < 84:
 		m.note("restart")
+		before := m.b.faults
 		m.b.faults = m.fault()
 		for _, p := range m.runs { // attempts under way are interrupted
 			p.shown = nil
 		}
 		m.deaths++
 		m.b.restart()
+		if before.Reached() { // it was killed while it ended
+			m.kills++
+		}
 		m.work()
 	case k < 87:
 		m.die()
