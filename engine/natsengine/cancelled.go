@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"sync"
+	"time"
 
 	"github.com/nats-io/nats.go"
 
@@ -17,12 +18,12 @@ type cancelled struct {
 	w    *worker
 	tail *tail
 	mu   sync.RWMutex
-	ids  map[engine.ID]struct{}
+	ids  map[engine.ID]uint64 // sequences of their entries, 0 before they come
 }
 
 // followCancelled returns when all entries there are have been read.
 func followCancelled(w *worker) (*cancelled, error) {
-	c := &cancelled{w: w, ids: map[engine.ID]struct{}{}}
+	c := &cancelled{w: w, ids: map[engine.ID]uint64{}}
 	newest, err := w.e.getLast(w.e.ctx, streamCancelled, subjectCancelled+"*")
 	if err != nil {
 		return nil, err
@@ -35,7 +36,7 @@ func followCancelled(w *worker) (*cancelled, error) {
 	var once sync.Once
 	c.tail, err = w.e.tail(subjectCancelled+"*", 1, func(m *nats.Msg, seq uint64, _ int64) {
 		if id, err := engine.ParseID(m.Subject[len(subjectCancelled):]); err == nil {
-			c.add(id)
+			c.add(id, seq)
 		}
 		if seq >= last {
 			once.Do(func() { close(loaded) })
@@ -58,10 +59,39 @@ func followCancelled(w *worker) (*cancelled, error) {
 	}
 }
 
-func (c *cancelled) add(id engine.ID) {
+func (c *cancelled) add(id engine.ID, seq uint64) {
 	c.mu.Lock()
-	c.ids[id] = struct{}{}
+	c.ids[id] = max(c.ids[id], seq)
 	c.mu.Unlock()
+}
+
+// pruneEvery is how often ids whose entries are gone are forgotten.
+const pruneEvery = time.Minute
+
+// prune forgets ids whose entries are gone, because their runs are.
+func (c *cancelled) prune() {
+	ctx, cancel := context.WithTimeout(c.w.ctx, requestTimeout)
+	defer cancel()
+	s, err := c.w.e.stream(ctx, streamCancelled)
+	if err != nil {
+		return // later
+	}
+	i, err := s.Info(ctx)
+	if err != nil {
+		return
+	}
+	c.forget(i.State.FirstSeq)
+}
+
+// forget drops ids whose entries stood before a sequence.
+func (c *cancelled) forget(before uint64) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for id, seq := range c.ids {
+		if seq != 0 && seq < before {
+			delete(c.ids, id)
+		}
+	}
 }
 
 func (c *cancelled) has(id engine.ID) bool {

@@ -66,6 +66,7 @@ type Engine struct {
 	worker  atomic.Pointer[worker]
 	objects objects
 	link    link
+	said    said
 
 	beganMu  sync.Mutex
 	beganTo  map[string]uint64 // by stream and consumer
@@ -194,6 +195,43 @@ func (e *Engine) fatal(err error) {
 	if e.cfg.Fatal != nil {
 		e.cfg.Fatal(err)
 	}
+}
+
+// tellEvery is how often the same error is logged while it lasts: what meets it
+// tries again several times a second.
+const tellEvery = 10 * time.Second
+
+// said keeps when errors were logged last.
+type said struct {
+	mu sync.Mutex
+	m  map[string]lastSaid
+}
+
+type lastSaid struct {
+	at   time.Time
+	more int // times since
+}
+
+// logError logs an error that this process goes on after.
+func (e *Engine) logError(who, what string, err error) {
+	if e.ctx.Err() != nil || e.dead.Load() {
+		return
+	}
+	now := time.Now()
+	e.said.mu.Lock()
+	if e.said.m == nil {
+		e.said.m = map[string]lastSaid{}
+	}
+	l := e.said.m[what]
+	if !l.at.IsZero() && now.Sub(l.at) < tellEvery {
+		l.more++
+		e.said.m[what] = l
+		e.said.mu.Unlock()
+		return
+	}
+	e.said.m[what] = lastSaid{at: now}
+	e.said.mu.Unlock()
+	e.log.Error(who, "while", what, "error", err, "times_before", l.more)
 }
 
 // crash stops everything at once, as if the process had been killed. It is what

@@ -229,7 +229,7 @@ func (in *intake) decode(u *unit, data []byte, doubt, again bool) {
 	if err != nil {
 		// A newer version wrote it, or it is damaged: it stays for a worker that
 		// can read it.
-		w.logError("read message "+strconv.FormatUint(u.seq, 10)+" of "+in.stream, err)
+		w.logError("read a message of "+in.stream, fmt.Errorf("message %d: %w", u.seq, err))
 		w.mu.Lock()
 		delete(w.units, unitKey{in, u.seq})
 		w.mu.Unlock()

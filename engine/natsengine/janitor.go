@@ -58,7 +58,7 @@ func (h *holder) janitor() {
 		}
 		cancel()
 		if err != nil && e.ctx.Err() == nil && e.written(err) != nil && !e.dead.Load() {
-			e.log.Error("janitor", "error", err)
+			e.logError("janitor", "purge, expire and sweep", err)
 		}
 	}
 }

@@ -208,6 +208,7 @@ func (w *worker) tick() {
 	t := time.NewTicker(100 * time.Millisecond)
 	defer t.Stop()
 	var beat, progress time.Time
+	pruned := time.Now()
 	for {
 		select {
 		case <-w.ctx.Done():
@@ -224,6 +225,10 @@ func (w *worker) tick() {
 		if now.Sub(progress) >= progressEvery {
 			progress = now
 			w.tellProgress()
+		}
+		if now.Sub(pruned) >= pruneEvery {
+			pruned = now
+			w.wg.Go(w.stops.prune)
 		}
 		w.saveDirty(now)
 		w.moveHome(now)

@@ -461,7 +461,7 @@ func (w *worker) push(items ...*item) {
 func (w *worker) ended(ends []end) {
 	for _, e := range ends {
 		if e.state == engine.Cancelled { // before its slot is free for a child of it
-			w.stops.add(e.id)
+			w.stops.add(e.id, 0)
 		}
 	}
 	var stop []func()
@@ -559,7 +559,5 @@ func (q *queue) pop() *item {
 }
 
 func (w *worker) logError(what string, err error) {
-	if w.e.ctx.Err() == nil && !w.e.dead.Load() {
-		w.e.log.Error("worker", "while", what, "error", err)
-	}
+	w.e.logError("worker", what, err)
 }

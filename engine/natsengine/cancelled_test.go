@@ -1,0 +1,47 @@
+package natsengine
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"log/slog"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/faena-dev/faena/engine"
+)
+
+func TestCancelledForgets(t *testing.T) {
+	ids := engine.NewIDs()
+	old, kept, log := ids.New(), ids.New(), ids.New()
+	c := &cancelled{ids: map[engine.ID]uint64{}}
+	c.add(old, 3)
+	c.add(kept, 0)
+	c.add(kept, 7)
+	c.add(kept, 0)
+	c.add(log, 0) // its entry has not come yet
+	c.forget(7)
+	if c.has(old) || !c.has(kept) || !c.has(log) {
+		t.Errorf("has old %v, kept %v, one without entry %v; want only the last two", c.has(old), c.has(kept), c.has(log))
+	}
+}
+
+func TestLogErrorIsQuiet(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var out bytes.Buffer
+		e := &Engine{log: slog.New(slog.NewTextHandler(&out, nil)), ctx: context.Background()}
+		for range 250 { // 25 s
+			e.logError("worker", "ask", errors.New("nobody answers"))
+			time.Sleep(100 * time.Millisecond)
+		}
+		e.logError("worker", "write", errors.New("another"))
+		if n := strings.Count(out.String(), "while=ask"); n != 3 {
+			t.Errorf("%d lines in 25 s, want 3:\n%s", n, &out)
+		}
+		if !strings.Contains(out.String(), "times_before=99") || !strings.Contains(out.String(), "while=write") {
+			t.Errorf("the number left out, or the other error, is missing:\n%s", &out)
+		}
+	})
+}
