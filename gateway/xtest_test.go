@@ -10,6 +10,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/faena-dev/faena"
 	"github.com/faena-dev/faena/engine"
@@ -20,7 +21,7 @@ import (
 var (
 	echo = faena.Define[json.RawMessage, json.RawMessage]("echo", faena.Queue("quick"))
 	sour = faena.Define[json.RawMessage, string]("sour", faena.Queue("quick"))
-	hang = faena.Define[json.RawMessage, string]("hang", faena.Queue("slow"))
+	hang = faena.Define[json.RawMessage, string]("hang", faena.Queue("slow"), faena.Retry(3, time.Second))
 )
 
 // onDisk gives a gateway on the embedded engine with a worker for three tasks:
