@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"net/http"
 	"net/http/httptest"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -83,6 +84,7 @@ type fake struct {
 	counts []faena.Count
 	asked  faena.Query
 	page   faena.Page
+	runs   []faena.Info // to be listed instead of page, by state and task
 	status faena.Status
 	infos  map[faena.ID]*faena.Info
 }
@@ -104,6 +106,11 @@ func (f *fake) List(_ context.Context, q faena.Query) (*faena.Page, error) {
 	defer f.mu.Unlock()
 	f.asked = q
 	p := f.page
+	for i := range f.runs {
+		if in := f.runs[i]; slices.Contains(q.States, in.State) && (q.Task == "" || q.Task == in.Task) && len(p.Runs) < q.Limit {
+			p.Runs = append(p.Runs, in)
+		}
+	}
 	return &p, f.err
 }
 
