@@ -53,6 +53,24 @@ func TestSubmitAndRead(t *testing.T) {
 	}
 }
 
+// What a task's definition says counts for runs submitted by name, too.
+func TestSettingsOfTheTaskCount(t *testing.T) {
+	t.Parallel()
+	g := onDisk(t, gateway.Options{})
+	for body, want := range map[string]int{
+		`{"task": "hang", "delay": "1h"}`:                                           3,
+		`{"task": "hang", "delay": "1h", "attempts": 2}`:                            2,
+		`{"task": "hang", "delay": "1h", "backoff": "3s"}`:                          5,
+		`{"task": "echo", "delay": "1h"}`:                                           5,
+		`{"task": "not-yet", "delay": "1h", "wait_for_worker": true, "queue": "x"}`: 5,
+	} {
+		in := read[faena.Info](t, send(g, "POST", "/api/v1/runs", body), http.StatusCreated)
+		if in.Attempts != want {
+			t.Errorf("%s gives a run of %d attempts, want %d", body, in.Attempts, want)
+		}
+	}
+}
+
 func TestCancelAndRetry(t *testing.T) {
 	t.Parallel()
 	g := onDisk(t, gateway.Options{})

@@ -17,6 +17,7 @@ const (
 	shown      = 25
 	maxPreview = 2 << 10
 	maxLast    = 8 // tasks whose last result is looked for
+	maxWhy     = 8 // tasks in a queue of which it is asked why they wait
 	kept       = 500
 )
 
@@ -41,6 +42,7 @@ type Work struct {
 	Started    *time.Time          `json:"started"`
 	Ended      *time.Time          `json:"ended"`
 	Node       string              `json:"node,omitempty"`
+	Waits      string              `json:"waits,omitempty"` // why a queued one has not begun
 	LastResult *Result             `json:"last_result"`
 }
 
@@ -88,7 +90,7 @@ func rows(work []Work) []web.Work {
 		b := &work[i]
 		out[i].Info = faena.Info{
 			ID: b.ID, Task: b.Task, Queue: b.Queue, State: b.State, Attempt: b.Attempt, Progress: b.Progress,
-			At: b.NextTime, Created: b.Created, Started: b.Started, Ended: b.Ended, Node: b.Node,
+			At: b.NextTime, Created: b.Created, Started: b.Started, Ended: b.Ended, Node: b.Node, Waits: b.Waits,
 		}
 		if l := b.LastResult; l != nil {
 			out[i].Last = &web.Result{ID: l.ID.String(), State: l.State.String(), Ended: l.Ended, Error: l.Error, Output: string(l.Output)}
@@ -128,6 +130,7 @@ func (g *Gateway) work(ctx context.Context) (*Background, error) {
 			return nil, err
 		}
 	}
+	g.explain(ctx, b.Queued)
 	slices.SortStableFunc(b.Scheduled, func(a, b Work) int { return moment(a.NextTime).Compare(moment(b.NextTime)) })
 	return &b, nil
 }
@@ -162,6 +165,25 @@ func (g *Gateway) open(ctx context.Context, last map[string]*Result, states ...f
 		out[i].LastResult = last[in.Task]
 	}
 	return out, nil
+}
+
+// explain says of queued runs why they have not begun, asking once for all of a
+// task in a queue. What cannot be learned is left out.
+func (g *Gateway) explain(ctx context.Context, queued []Work) {
+	type place struct{ queue, task string }
+	why := map[place]string{}
+	for i := range queued {
+		w := &queued[i]
+		at := place{w.Queue, w.Task}
+		if _, there := why[at]; !there && len(why) < maxWhy {
+			in, err := g.node.Get(ctx, w.ID)
+			if err != nil || in.State != faena.Queued {
+				continue // perhaps the next one can say
+			}
+			why[at] = in.Waits
+		}
+		w.Waits = why[at]
+	}
 }
 
 func workOf(in *faena.Info) Work {

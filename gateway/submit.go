@@ -15,14 +15,14 @@ const maxWait = time.Minute
 
 // settings of a run, as a request writes them.
 type settings struct {
-	Queue         string            `json:"queue,omitempty" doc:"where it waits; default the one that live workers take the task from"`
+	Queue         string            `json:"queue,omitempty" doc:"where it waits; default the task's own where this server has its definition, else the one that live workers take the task from"`
 	Tags          map[string]string `json:"tags,omitempty" doc:"pairs that runs are filtered by"`
 	Delay         string            `json:"delay,omitempty" doc:"before it may start, such as 90s; default none"`
 	At            string            `json:"at,omitempty" doc:"when it may start, in RFC 3339; default at once"`
-	Timeout       string            `json:"timeout,omitempty" doc:"of each attempt; default 1h, 0s for none"`
+	Timeout       string            `json:"timeout,omitempty" doc:"of each attempt, 0s for none; default the task's own where this server has its definition, as it has of the built-in tasks, else 1h"`
 	Deadline      string            `json:"deadline,omitempty" doc:"when it fails if it has not ended, in RFC 3339; default never"`
-	Attempts      *int              `json:"attempts,omitempty" doc:"how often it is tried in all; default 5"`
-	Backoff       string            `json:"backoff,omitempty" doc:"before the second attempt, doubled for each further one; default 1s"`
+	Attempts      *int              `json:"attempts,omitempty" doc:"how often it is tried in all; default the task's own where this server has its definition, else 5; 5, too, if only backoff is given"`
+	Backoff       string            `json:"backoff,omitempty" doc:"before the second attempt, doubled for each further one; default the task's own where this server has its definition, else 1s; 1s, too, if only attempts is given"`
 	WaitForWorker bool              `json:"wait_for_worker,omitempty" doc:"store it even if no live worker knows the task; default false"`
 }
 

@@ -7,9 +7,11 @@ import (
 	"log/slog"
 	"net/http"
 	"net/http/httptest"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/faena-dev/faena"
 	"github.com/faena-dev/faena/engine"
@@ -20,7 +22,7 @@ import (
 var (
 	echo = faena.Define[json.RawMessage, json.RawMessage]("echo", faena.Queue("quick"))
 	sour = faena.Define[json.RawMessage, string]("sour", faena.Queue("quick"))
-	hang = faena.Define[json.RawMessage, string]("hang", faena.Queue("slow"))
+	hang = faena.Define[json.RawMessage, string]("hang", faena.Queue("slow"), faena.Retry(3, time.Second))
 )
 
 // onDisk gives a gateway on the embedded engine with a worker for three tasks:
@@ -82,6 +84,7 @@ type fake struct {
 	counts []faena.Count
 	asked  faena.Query
 	page   faena.Page
+	runs   []faena.Info // to be listed instead of page, by state and task
 	status faena.Status
 	infos  map[faena.ID]*faena.Info
 }
@@ -103,6 +106,11 @@ func (f *fake) List(_ context.Context, q faena.Query) (*faena.Page, error) {
 	defer f.mu.Unlock()
 	f.asked = q
 	p := f.page
+	for i := range f.runs {
+		if in := f.runs[i]; slices.Contains(q.States, in.State) && (q.Task == "" || q.Task == in.Task) && len(p.Runs) < q.Limit {
+			p.Runs = append(p.Runs, in)
+		}
+	}
 	return &p, f.err
 }
 

@@ -85,7 +85,7 @@ func iso(v any) string {
 	return t.UTC().Format("2006-01-02T15:04:05Z")
 }
 
-// ago is a time as the distance from now, in one unit.
+// ago is a time as the distance from now.
 func (p *Pages) ago(v any) (string, error) {
 	t, ok := instant(v)
 	if !ok {
@@ -102,13 +102,15 @@ func (p *Pages) ago(v any) (string, error) {
 	return p.Text(key, unit(d))
 }
 
-// unit is a span of time in one unit.
+// unit is a span of time in one unit, of hours also in minutes while they are few.
 func unit(d time.Duration) string {
 	switch {
 	case d < time.Minute:
 		return fmt.Sprintf("%d s", int(d.Seconds()))
 	case d < time.Hour:
 		return fmt.Sprintf("%d min", int(d.Minutes()))
+	case d < 10*time.Hour:
+		return fmt.Sprintf("%d h %d min", int(d.Hours()), int(d.Minutes())%60)
 	case d < 48*time.Hour:
 		return fmt.Sprintf("%d h", int(d.Hours()))
 	}

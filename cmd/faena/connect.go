@@ -14,6 +14,7 @@ import (
 	"github.com/spf13/pflag"
 
 	"github.com/faena-dev/faena"
+	"github.com/faena-dev/faena/engine"
 	"github.com/faena-dev/faena/engine/embedded"
 	"github.com/faena-dev/faena/engine/natsengine"
 )
@@ -148,6 +149,11 @@ func (s *session) Close() error {
 
 // connect opens a node on the server that r names.
 func (a *app) connect(ctx context.Context, r *remote, opts faena.Options) (*session, error) {
+	return a.connectAs(ctx, r, opts, func(e *natsengine.Engine) engine.Engine { return e })
+}
+
+// connectAs is connect with what the node has for an engine.
+func (a *app) connectAs(ctx context.Context, r *remote, opts faena.Options, as func(*natsengine.Engine) engine.Engine) (*session, error) {
 	at, err := r.address()
 	if err != nil {
 		return nil, err
@@ -165,7 +171,7 @@ func (a *app) connect(ctx context.Context, r *remote, opts faena.Options) (*sess
 		}
 		return nil, err
 	}
-	node, err := faena.Open(ctx, eng, opts)
+	node, err := faena.Open(ctx, as(eng), opts)
 	if err != nil {
 		return nil, errors.Join(err, eng.Close())
 	}

@@ -30,7 +30,7 @@ type stepsIn struct {
 	Log  string        `json:"log"`
 }
 
-var stepsTask = faena.Define[stepsIn, int]("steps", faena.Queue("steps"))
+var stepsTask = faena.Define[stepsIn, int]("steps", faena.Queue("steps"), faena.Retry(2, time.Millisecond), faena.Timeout(2*time.Hour))
 
 // steps is one run of many steps, each with a line in a file.
 func steps() direct {

@@ -5,6 +5,8 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
+	"log/slog"
 	"net"
 	"net/http"
 	"net/http/httptest"
@@ -20,6 +22,7 @@ import (
 	"github.com/rogpeppe/go-internal/testscript"
 
 	main "github.com/faena-dev/faena/cmd/faena"
+	"github.com/faena-dev/faena/engine/embedded"
 )
 
 func TestMain(m *testing.M) {
@@ -43,7 +46,7 @@ func TestScripts(t *testing.T) {
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
 			"exits": exits, "until": until, "lines": lines, "left": left, "perm": perm, "env-from": envFrom,
 			"site": site, "urls": urls,
-			"more": more, "forget": forget, "port": port, "fetch": fetch, "once": once,
+			"more": more, "forget": forget, "port": port, "fetch": fetch, "post": post, "bare": bare, "once": once,
 		},
 	})
 }
@@ -228,6 +231,32 @@ func fetch(ts *testscript.TestScript, _ bool, args []string) {
 	if res.StatusCode != want {
 		ts.Fatalf("GET %s = %s, want %d", args[1], res.Status, want)
 	}
+}
+
+// bare starts a server that executes nothing, and makes it the one to use.
+func bare(ts *testscript.TestScript, _ bool, _ []string) {
+	dir := ts.MkAbs("bare")
+	eng, err := embedded.Open(context.Background(), embedded.Options{
+		Dir: dir, Durability: embedded.Fast, Listen: "127.0.0.1:0", Logger: slog.New(slog.DiscardHandler),
+	})
+	ts.Check(err)
+	ts.Defer(func() { ts.Check(eng.Close()) })
+	at, err := embedded.Find(dir)
+	ts.Check(err)
+	ts.Setenv("FAENA_SERVER", at.URL)
+	ts.Setenv("FAENA_TOKEN", at.Secret)
+}
+
+// post FILE URL JSON sends JSON to an address and keeps the answer in a file.
+func post(ts *testscript.TestScript, _ bool, args []string) {
+	req, err := http.NewRequestWithContext(context.Background(), http.MethodPost, args[1], strings.NewReader(args[2]))
+	ts.Check(err)
+	req.Header.Set("Content-Type", "application/json")
+	res, err := http.DefaultClient.Do(req)
+	ts.Check(err)
+	b, err := io.ReadAll(res.Body)
+	ts.Check(errors.Join(err, res.Body.Close()))
+	ts.Check(os.WriteFile(ts.MkAbs(args[0]), b, 0o600))
 }
 
 // once TOLD LOG checks that each word that was told, as in "a!", was said once.

@@ -35,6 +35,10 @@ func (a *app) submit() *cobra.Command {
 standard output; the run's id goes to standard error. Ctrl-C ends the waiting,
 not the run.
 
+A built-in task's runs have the attempts, timeout and retention of its
+definition; those of other tasks have the library's, if nothing else is said. An
+input that does not fit a built-in task is refused before it is stored.
+
 A task that no live worker knows is refused, unless --wait is given: then the
 run waits for one.`,
 		Example: `  faena run report --input '{"month": 5}'
@@ -51,8 +55,8 @@ run waits for one.`,
 	f.StringToStringVarP(&s.tags, "tag", "t", nil, "tag as `KEY=VALUE`, to filter by; may be repeated")
 	f.DurationVar(&s.in, "in", 0, "begin only after this time")
 	f.DurationVar(&s.expire, "expire-in", 0, "fail the run if it has not ended after this time")
-	f.DurationVar(&s.timeout, "timeout", time.Hour, "bound for each attempt; 0 for none")
-	f.IntVar(&s.attempts, "attempts", 5, "attempts in all")
+	f.DurationVar(&s.timeout, "timeout", 0, "bound for each attempt; 0 for none (default the task's own, else 1h)")
+	f.IntVar(&s.attempts, "attempts", 0, "attempts in all, the second 1s after the first (default the task's own, else 5)")
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
 		input, err := readInput(s.input, a.in)
 		if err != nil {
@@ -77,9 +81,6 @@ func (s *submission) options(cmd *cobra.Command) []faena.Option {
 	}
 	if changed("timeout") {
 		opts = append(opts, faena.Timeout(s.timeout))
-	}
-	if s.unknown {
-		opts = append(opts, faena.AllowUnknown())
 	}
 	return append(opts, faena.In(s.in), faena.ExpireIn(s.expire))
 }
@@ -111,12 +112,12 @@ func readInput(arg string, stdin io.Reader) (json.RawMessage, error) {
 }
 
 func (a *app) submitted(ctx context.Context, s *submission, task string, input json.RawMessage, opts []faena.Option) (err error) {
-	on, err := a.connect(ctx, s.remote, faena.Options{})
+	on, err := a.submitter(ctx, s.remote)
 	if err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, on.Close()) }()
-	id, err := on.Submit(ctx, task, input, opts...)
+	id, err := on.submit(ctx, task, input, s.unknown, opts)
 	if faena.CodeOf(err) == faena.CodeUnknownTask {
 		return fmt.Errorf("%w: start a worker that does, or say --wait to let the run wait for one", err)
 	}
