@@ -276,7 +276,7 @@ func testStopBetween(b *bed) {
 	b.worker(2, tasks{"twice": echo})
 	for i, f := range fs {
 		r := f.want(engine.Succeeded, "")
-		if want := uint16(2 - i); r.Attempt != want || r.Deaths != 0 { //nolint:gosec // 0 or 1
+		if want := uint16(2 - i); r.Attempt != want || r.Deaths != 0 {
 			b.t.Errorf("run %d: %d attempts and %d deaths, want %d and none", i, r.Attempt, r.Deaths, want)
 		}
 	}

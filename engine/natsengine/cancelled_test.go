@@ -1,4 +1,4 @@
-package natsengine
+package natsengine //nolint:testpackage // what it tests is not to be seen from outside
 
 import (
 	"bytes"
@@ -14,6 +14,7 @@ import (
 )
 
 func TestCancelledForgets(t *testing.T) {
+	t.Parallel()
 	ids := engine.NewIDs()
 	old, kept, log := ids.New(), ids.New(), ids.New()
 	c := &cancelled{ids: map[engine.ID]uint64{}}
@@ -29,6 +30,7 @@ func TestCancelledForgets(t *testing.T) {
 }
 
 func TestLogErrorIsQuiet(t *testing.T) {
+	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		var out bytes.Buffer
 		e := &Engine{log: slog.New(slog.NewTextHandler(&out, nil)), ctx: context.Background()}

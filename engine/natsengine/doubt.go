@@ -216,7 +216,7 @@ func (d *doubts) answer(queue string, items []*item) ([]known, bool) {
 		if d.w.ctx.Err() != nil || d.w.e.dead.Load() {
 			return nil, false
 		}
-		d.w.logError("ask about runs in doubt; trying again", err)
+		d.w.logError("ask about runs in doubt", err)
 		if sleep(d.w.ctx, retryPause) != nil {
 			return nil, false
 		}
@@ -260,7 +260,7 @@ func (w *worker) begin(it *item) bool {
 		if e.died(err) || w.ctx.Err() != nil {
 			return false
 		}
-		w.logError("record a start; trying again", err)
+		w.logError("record a start", err)
 		if sleep(w.ctx, retryPause) != nil {
 			return false
 		}

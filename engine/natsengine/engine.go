@@ -231,7 +231,7 @@ func (e *Engine) logError(who, what string, err error) {
 	}
 	e.said.m[what] = lastSaid{at: now}
 	e.said.mu.Unlock()
-	e.log.Error(who, "while", what, "error", err, "times_before", l.more)
+	e.log.Error("trying again", "who", who, "while", what, "error", err, "times_before", l.more)
 }
 
 // crash stops everything at once, as if the process had been killed. It is what

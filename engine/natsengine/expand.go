@@ -27,7 +27,7 @@ func (w *worker) expand(u *unit, m manifest, doubt bool) {
 		if e.died(err) || w.ctx.Err() != nil {
 			return
 		}
-		w.logError("expand a batch; trying again", err)
+		w.logError("expand a batch", err)
 		if sleep(w.ctx, retryPause) != nil {
 			return
 		}

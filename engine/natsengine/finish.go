@@ -59,7 +59,7 @@ func (w *worker) putOutput(it *item, data []byte) (engine.Value, error) {
 		if w.e.died(err) || w.e.ctx.Err() != nil {
 			return v, err
 		}
-		w.logError("store a large result; trying again", err)
+		w.logError("store a large result", err)
 		if sleep(w.e.ctx, retryPause) != nil {
 			return v, err
 		}

@@ -159,7 +159,7 @@ func (f *flusher) write(jobs []job, buf *[]byte) {
 		for i := range jobs { // messages that go on may stand twice now
 			jobs[i].it.doubt = true
 		}
-		f.w.logError("write outcomes; trying again", err)
+		f.w.logError("write outcomes", err)
 		if sleep(e.ctx, retryPause) != nil {
 			return
 		}

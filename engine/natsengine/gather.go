@@ -123,7 +123,10 @@ func (s *submitter) alone(ctx context.Context, runs []engine.Run) error {
 	if err != nil {
 		return err
 	}
-	return s.e.commit(ctx)
+	if err = s.e.commit(ctx); err != nil && ctx.Err() != nil {
+		return fmt.Errorf("%w: %w", errUnanswered, err)
+	}
+	return err
 }
 
 // run publishes until nothing has come meanwhile.

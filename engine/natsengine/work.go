@@ -406,7 +406,7 @@ func (w *worker) attempt(ctx context.Context, it *item) engine.Outcome {
 			return engine.Outcome{Failure: &engine.Failure{Code: engine.CodeNotFound, Message: err.Error()}, Permanent: true}
 		}
 		if ctx.Err() == nil {
-			w.logError("read an input; trying again", err)
+			w.logError("read an input", err)
 		}
 		if sleep(ctx, retryPause) != nil {
 			return engine.Outcome{Interrupted: true}
