@@ -17,7 +17,7 @@ import (
 // images is the command of the imaging tasks.
 func images() direct {
 	return direct{
-		use: "image FILTER[,FILTER...] FILE... --out DIR", short: "Change pictures: gray, blur, sharpen, edges, resize, thumbnail",
+		use: "image FILTER[,FILTER...] FILE... --out DIR", short: "Change pictures: grayscale, blur, sharpen, edges, resize, thumbnail",
 		long: `Change pictures and write them to a directory: JPEG, PNG and GIF as they are,
 WebP as PNG, turned upright. Filters:
 

@@ -22,6 +22,7 @@ func controlCases() []testCase {
 		{"retry what has failed", 0, testRetry},
 		{"a worker that stops hands back", joined, testStop},
 		{"a worker that stops hands back what waits for its time", joined, testStopBetween},
+		{"workers start while runs are cancelled", joined, testStartWhileCancelled},
 		{"a worker that stops waits for its grace", 0, testGrace},
 		{"two workers share", joined, testTwoWorkers},
 		{"a handler that ends its goroutine", 0, testGoexit},
@@ -283,6 +284,32 @@ func testStopBetween(b *bed) {
 	if d := time.Since(stopped); d > 3*time.Second {
 		b.t.Errorf("what was handed back ended %v later, want before any lease ends", d)
 	}
+}
+
+func testStartWhileCancelled(b *bed) {
+	var ids []engine.ID
+	for range 200 {
+		r := b.run("never", "")
+		r.At = time.Now().Add(time.Hour).UnixMilli()
+		b.submit(r)
+		ids = append(ids, r.ID)
+	}
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		for _, id := range ids {
+			if _, err := b.client.Cancel(b.ctx(), []engine.ID{id}); err != nil {
+				b.t.Errorf("Cancel = %v", err)
+			}
+		}
+	}()
+	for range 5 {
+		w := b.workerOn(b.join(nil), engine.WorkOptions{Slots: 1}, tasks{"never": echo})
+		if err := w.Stop(b.t.Context()); err != nil {
+			b.t.Errorf("Stop = %v", err)
+		}
+	}
+	<-done
 }
 
 func testGrace(b *bed) {

@@ -21,12 +21,17 @@ type cancelled struct {
 	ids  map[engine.ID]uint64 // sequences of their entries, 0 before they come
 }
 
-// followCancelled returns when all entries there are have been read.
-func followCancelled(w *worker) (*cancelled, error) {
-	c := &cancelled{w: w, ids: map[engine.ID]uint64{}}
+// newCancelled makes an empty set. It may be added to before it follows.
+func newCancelled(w *worker) *cancelled {
+	return &cancelled{w: w, ids: map[engine.ID]uint64{}}
+}
+
+// follow returns when all entries there are have been read.
+func (c *cancelled) follow() error {
+	w := c.w
 	newest, err := w.e.getLast(w.e.ctx, streamCancelled, subjectCancelled+"*")
 	if err != nil {
-		return nil, err
+		return err
 	}
 	loaded := make(chan struct{})
 	var last uint64
@@ -43,19 +48,19 @@ func followCancelled(w *worker) (*cancelled, error) {
 		}
 	})
 	if err != nil {
-		return nil, err
+		return err
 	}
 	if newest == nil {
-		return c, nil
+		return nil
 	}
 	ctx, cancel := context.WithTimeout(w.e.ctx, requestTimeout)
 	defer cancel()
 	select {
 	case <-loaded:
-		return c, nil
+		return nil
 	case <-ctx.Done():
 		c.tail.stop()
-		return nil, fmt.Errorf("read cancelled runs: %w", unavailable(ctx.Err()))
+		return fmt.Errorf("read cancelled runs: %w", unavailable(ctx.Err()))
 	}
 }
 

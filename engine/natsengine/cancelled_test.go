@@ -17,7 +17,7 @@ func TestCancelledForgets(t *testing.T) {
 	t.Parallel()
 	ids := engine.NewIDs()
 	old, kept, log := ids.New(), ids.New(), ids.New()
-	c := &cancelled{ids: map[engine.ID]uint64{}}
+	c := newCancelled(nil)
 	c.add(old, 3)
 	c.add(kept, 0)
 	c.add(kept, 7)

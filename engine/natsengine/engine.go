@@ -260,7 +260,7 @@ func (e *Engine) Close() error {
 	}
 	defer close(e.gone)
 	e.closed.Store(true)
-	if w := e.worker.Load(); w != nil {
+	if w := e.worker.Load(); w != nil && w.started.Load() {
 		ctx, cancel := context.WithCancelCause(context.Background())
 		cancel(errClosed)
 		w.Stop(ctx) //nolint:errcheck,gosec // ends at once

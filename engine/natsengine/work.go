@@ -53,6 +53,7 @@ type worker struct {
 	intakes  []*intake
 	done     chan struct{}
 	once     atomic.Bool
+	started  atomic.Bool // it can be stopped
 }
 
 type taskKey struct{ queue, task string }
@@ -132,6 +133,7 @@ func (e *Engine) Work(o engine.WorkOptions) (engine.Worker, error) {
 		doubles: map[*item]bool{}, done: make(chan struct{}),
 	}
 	w.cond = sync.NewCond(&w.mu)
+	w.stops = newCancelled(w) // the log is followed already, and tells of cancelled runs at once
 	w.ctx, w.cancel = context.WithCancelCause(e.ctx)
 	if !e.worker.CompareAndSwap(nil, w) {
 		return nil, &engine.Error{Code: engine.CodeConflict, Op: "work", Err: errors.New("this engine has a worker already")}
@@ -139,6 +141,11 @@ func (e *Engine) Work(o engine.WorkOptions) (engine.Worker, error) {
 	if err := w.start(); err != nil {
 		e.worker.Store(nil)
 		return nil, err
+	}
+	w.started.Store(true)
+	if e.closed.Load() { // meanwhile
+		w.Stop(e.ctx) //nolint:errcheck,gosec // ends at once
+		return nil, e.ready("work")
 	}
 	return w, nil
 }
@@ -158,7 +165,7 @@ func (w *worker) start() error {
 		w.nc.Close()
 		return fmt.Errorf("subscribe to news of queues: %w", err)
 	}
-	if w.stops, err = followCancelled(w); err != nil {
+	if err = w.stops.follow(); err != nil {
 		w.nc.Close()
 		return err
 	}

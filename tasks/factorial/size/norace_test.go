@@ -1,0 +1,5 @@
+//go:build !race
+
+package size_test
+
+const raced = false
