@@ -3,6 +3,8 @@ package enginetest
 import (
 	"context"
 	"errors"
+	"slices"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -294,22 +296,22 @@ func testStartWhileCancelled(b *bed) {
 		b.submit(r)
 		ids = append(ids, r.ID)
 	}
-	done := make(chan struct{})
-	go func() {
-		defer close(done)
-		for _, id := range ids {
-			if _, err := b.client.Cancel(b.ctx(), []engine.ID{id}); err != nil {
-				b.t.Errorf("Cancel = %v", err)
-			}
+	for some := range slices.Chunk(ids, 20) {
+		e := b.join(nil)
+		var wg sync.WaitGroup
+		for _, id := range some {
+			wg.Go(func() {
+				if _, err := b.client.Cancel(b.ctx(), []engine.ID{id}); err != nil {
+					b.t.Errorf("Cancel = %v", err)
+				}
+			})
 		}
-	}()
-	for range 5 {
-		w := b.workerOn(b.join(nil), engine.WorkOptions{Slots: 1}, tasks{"never": echo})
+		w := b.workerOn(e, engine.WorkOptions{Slots: 1}, tasks{"never": echo})
+		wg.Wait()
 		if err := w.Stop(b.t.Context()); err != nil {
 			b.t.Errorf("Stop = %v", err)
 		}
 	}
-	<-done
 }
 
 func testGrace(b *bed) {
