@@ -46,18 +46,20 @@ func (e *Engine) Submit(ctx context.Context, runs []engine.Run) error {
 	err := e.submit.do(ctx, runs)
 	for errors.Is(err, errUnanswered) && ctx.Err() == nil && !e.died(err) {
 		if err := sleep(ctx, retryPause); err != nil {
-			return submitError(err)
+			return submitError(ctx, err)
 		}
 		err = e.submitAgain(ctx, runs)
 	}
-	return submitError(err)
+	return submitError(ctx, err)
 }
 
-func submitError(err error) error {
+// submitError is what a caller is told. One whose context ended while the runs
+// were published or committed knows no more of them than one without an answer.
+func submitError(ctx context.Context, err error) error {
 	if err == nil {
 		return nil
 	}
-	if errors.Is(err, errUnanswered) {
+	if errors.Is(err, errUnanswered) || ctx.Err() != nil && errors.Is(err, context.Cause(ctx)) {
 		err = &engine.Error{Code: engine.CodeUnavailable, Err: fmt.Errorf("%w: whether the runs are stored is open; submit the same ids again", err)}
 	}
 	return &engine.Error{Code: engine.CodeOf(err), Op: "submit", Err: err}
@@ -128,10 +130,10 @@ func (e *Engine) SubmitBatch(ctx context.Context, runs []engine.Run) error {
 	for doubt := false; ; doubt = true {
 		err := e.submitBatch(ctx, runs, doubt)
 		if !errors.Is(err, errUnanswered) || ctx.Err() != nil || e.died(err) {
-			return submitError(err)
+			return submitError(ctx, err)
 		}
 		if err := sleep(ctx, retryPause); err != nil {
-			return submitError(err)
+			return submitError(ctx, err)
 		}
 	}
 }
