@@ -40,11 +40,10 @@ func everyState(t *testing.T) *fake {
 		default:
 			in.Started, in.Ended, in.Attempt = &began, &ended, 1
 		}
-		switch st {
-		case faena.Failed, faena.Cancelled:
+		if st == faena.Succeeded {
+			in.Output = []byte(`{"n": 12345678901234567890, "html": "<b class=\"evil\">"}`)
+		} else if st.Terminal() {
 			in.Error = &faena.Failure{Code: faena.CodeFailed, Message: "why it is " + st.String() + " " + evil}
-		case faena.Succeeded:
-			in.Output = []byte(`{"n": 12345678901234567890, "html": "` + `<b class=\"evil\">` + `"}`)
 		}
 		f.runs = append(f.runs, in)
 		f.infos[in.ID] = &in
