@@ -61,6 +61,9 @@ const (
 	slowElsewhere  = 3 * time.Second
 )
 
+// slowToEnd is how long a command may take to end before it says so.
+const slowToEnd = time.Second
+
 // keepWork is how long runs are kept in a directory that is there to be resumed.
 const keepWork = 10 * 365 * 24 * time.Hour
 
@@ -136,7 +139,7 @@ func (a *app) here(ctx context.Context, d *direct, j job) error {
 	s, err := a.open(ctx, d, dir)
 	if err == nil {
 		err = a.work(ctx, s.Node, j, dir)
-		err = errors.Join(err, s.Close())
+		err = errors.Join(err, a.endDirect(s, dir.ID))
 	}
 	f, failed := errors.AsType[*fault](err)
 	failed = failed && f.exit == exitFailed
@@ -147,6 +150,16 @@ func (a *app) here(ctx context.Context, d *direct, j job) error {
 		a.note("resume by: faena resume %s", dir.ID)
 		return err
 	}
+}
+
+// endDirect closes a session. Work that does not listen keeps it, and a person
+// who waits is told what else there is to do.
+func (a *app) endDirect(s *session, id string) error {
+	late := time.AfterFunc(slowToEnd, func() {
+		a.note("waiting for work under way to end; Ctrl-C ends it at once, and faena resume %s goes on", id)
+	})
+	defer late.Stop()
+	return s.Close()
 }
 
 // open starts an engine of the command's own.
@@ -234,7 +247,6 @@ func earlier(ctx context.Context, node *faena.Node, dir *workdir.Dir) ([]faena.I
 func (a *app) attend(ctx context.Context, node *faena.Node, j job, slow string) error {
 	bars := screen.NewBars(a.err)
 	err := a.watched(ctx, node, j, bars, slow)
-	bars.Wait()
 	if err != nil {
 		return err
 	}

@@ -14,7 +14,7 @@ import (
 )
 
 // Main runs the program with commands made for tests.
-func Main() { os.Exit(start([]direct{steps(), words(), factorials(), images(), scrapes()})) }
+func Main() { os.Exit(start([]direct{steps(), words(), deafs(), factorials(), images(), scrapes()})) }
 
 // What tests look at from outside.
 var (
@@ -86,6 +86,32 @@ func takeSteps(ctx context.Context, in stepsIn) (int, error) {
 		}
 	}
 	return at, nil
+}
+
+type deafIn struct {
+	Log string `json:"log"`
+}
+
+var deafTask = faena.Define[deafIn, int]("deaf", faena.Queue("deaf"))
+
+// deafs is one run that never ends, whatever it is told.
+func deafs() direct {
+	return direct{
+		use: "deaf LOG", short: "Never end",
+		handlers: func() []faena.Handler {
+			return []faena.Handler{deafTask.With(func(_ context.Context, in deafIn) (int, error) {
+				if err := appendLine(in.Log, "began"); err != nil {
+					return 0, err
+				}
+				select {}
+			})}
+		},
+		setup: func(*pflag.FlagSet) func([]string) (job, error) {
+			return func(args []string) (job, error) {
+				return &work[deafIn, int]{task: deafTask, inputs: []deafIn{{args[0]}}, last: func(console) error { return nil }}, nil
+			}
+		},
+	}
 }
 
 type wordIn struct {

@@ -46,7 +46,8 @@ func TestScripts(t *testing.T) {
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
 			"exits": exits, "until": until, "lines": lines, "left": left, "perm": perm, "env-from": envFrom,
 			"site": site, "urls": urls,
-			"more": more, "forget": forget, "port": port, "fetch": fetch, "post": post, "bare": bare, "once": once,
+			"more": more, "forget": forget, "port": port, "fetch": fetch, "post": post, "bare": bare, "weak": weak, "interrupt": interrupt,
+			"once": once,
 		},
 	})
 }
@@ -81,13 +82,7 @@ func until(ts *testscript.TestScript, _ bool, args []string) {
 func lines(ts *testscript.TestScript, neg bool, args []string) {
 	n, err := strconv.Atoi(args[0])
 	ts.Check(err)
-	got := func() int {
-		b, err := os.ReadFile(ts.MkAbs(args[1]))
-		if err != nil && !errors.Is(err, os.ErrNotExist) {
-			ts.Check(err)
-		}
-		return strings.Count(string(b), "\n")
-	}
+	got := func() int { return lineCount(ts, ts.MkAbs(args[1])) }
 	if neg {
 		if g := got(); g > n {
 			ts.Fatalf("%s has %d lines, want at most %d", args[1], g, n)
@@ -95,6 +90,15 @@ func lines(ts *testscript.TestScript, neg bool, args []string) {
 		return
 	}
 	repeat(ts, strings.Join(args, " lines of "), func() bool { return got() >= n })
+}
+
+// lineCount is how many lines a file has; one that is not there has none.
+func lineCount(ts *testscript.TestScript, path string) int {
+	b, err := os.ReadFile(path)
+	if err != nil && !errors.Is(err, os.ErrNotExist) {
+		ts.Check(err)
+	}
+	return strings.Count(string(b), "\n")
 }
 
 // left VAR sets a variable to the id of the only work that was left behind.

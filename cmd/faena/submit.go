@@ -141,7 +141,6 @@ func (a *app) result(ctx context.Context, node *faena.Node, task string, id faen
 	j := &attached{name: task, future: f}
 	bars := screen.NewBars(a.err)
 	err = a.watched(ctx, node, j, bars, "")
-	bars.Wait()
 	if ctx.Err() != nil {
 		a.note("the run goes on: faena runs watch %s shows it, faena runs cancel %s ends it", id, id)
 	}

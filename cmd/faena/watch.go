@@ -39,7 +39,6 @@ func (a *app) watch(ctx context.Context, node *faena.Node, id faena.ID, out *for
 	for in, err := range node.Watch(ctx, id) {
 		if err != nil {
 			bar.End()
-			bars.Wait()
 			return err
 		}
 		switch {
@@ -62,7 +61,6 @@ func (a *app) watch(ctx context.Context, node *faena.Node, id faena.ID, out *for
 		last = *in
 	}
 	bar.End()
-	bars.Wait()
 	if last.State != faena.Succeeded {
 		return &fault{exitFailed, endOf(&last)}
 	}

@@ -15,7 +15,11 @@ import (
 // Bars shows progress on a terminal. Its zero value, and nil, show nothing.
 // Methods may be called concurrently.
 type Bars struct {
+	w io.Writer // nil shows nothing
+
+	mu  sync.Mutex // of what follows
 	all *mpb.Progress
+	n   int // bars under way; all is there as long as there are any
 }
 
 // NewBars shows bars on w, or nothing if w is no terminal.
@@ -23,37 +27,58 @@ func NewBars(w io.Writer) *Bars {
 	if !IsTerminal(w) {
 		return new(Bars)
 	}
-	return &Bars{mpb.New(mpb.WithOutput(w), mpb.WithRefreshRate(150*time.Millisecond))}
+	return &Bars{w: w}
 }
 
 // Shown tells whether there is a terminal to show them on.
-func (b *Bars) Shown() bool { return b != nil && b.all != nil }
+func (b *Bars) Shown() bool { return b != nil && b.w != nil }
 
 // Over gives a writer whose lines stand above the bars; without bars it is w.
 func (b *Bars) Over(w io.Writer) io.Writer {
 	if !b.Shown() {
 		return w
 	}
-	return over{b.all, w}
+	return over{b, w}
 }
 
-// over writes above the bars, and past them once they are gone.
+// over writes above the bars while there are any.
 type over struct {
-	bars  *mpb.Progress
+	bars  *Bars
 	plain io.Writer
 }
 
 func (o over) Write(p []byte) (int, error) {
-	if n, err := o.bars.Write(p); err == nil {
-		return n, nil
+	o.bars.mu.Lock()
+	defer o.bars.mu.Unlock()
+	if o.bars.all != nil {
+		if n, err := o.bars.all.Write(p); err == nil {
+			return n, nil
+		}
 	}
 	return o.plain.Write(p)
 }
 
-// Wait leaves the terminal as it is to stay; no bar may be under way.
-func (b *Bars) Wait() {
-	if b.Shown() {
+// begin adds a bar to those under way.
+func (b *Bars) begin(opts ...mpb.BarOption) *mpb.Bar {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.all == nil {
+		b.all = mpb.New(mpb.WithOutput(b.w), mpb.WithRefreshRate(150*time.Millisecond))
+	}
+	b.n++
+	return b.all.AddBar(scale, opts...)
+}
+
+// end takes a bar away. With the last one goes what draws them: it keeps lines
+// back until it draws, and would draw no more for lines alone.
+func (b *Bars) end(bar *mpb.Bar) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	bar.Abort(true)
+	bar.Wait()
+	if b.n--; b.n == 0 {
 		b.all.Wait()
+		b.all = nil
 	}
 }
 
@@ -65,7 +90,8 @@ const (
 
 // Bar is one bar. A nil one takes everything and shows nothing.
 type Bar struct {
-	bar *mpb.Bar
+	bars *Bars
+	bar  *mpb.Bar
 
 	mu   sync.Mutex // of what follows
 	pace pace
@@ -77,12 +103,12 @@ func (b *Bars) Add(name string, n int, unit string) *Bar {
 	if !b.Shown() {
 		return nil
 	}
-	bar := &Bar{pace: pace{n: n, unit: unit}}
+	bar := &Bar{bars: b, pace: pace{n: n, unit: unit}}
 	if name = Clean(name); name != "" {
 		name += " "
 	}
 	taken := runewidth.StringWidth(name) + len("100 % ") + barWidth + margin
-	bar.bar = b.all.AddBar(scale,
+	bar.bar = b.begin(
 		mpb.BarRemoveOnComplete(), mpb.BarWidth(barWidth),
 		mpb.PrependDecorators(decor.Name(name), decor.Percentage(decor.WC{W: 5})),
 		mpb.AppendDecorators(decor.Any(func(s decor.Statistics) string {
@@ -111,11 +137,10 @@ func (b *Bar) Set(done float64, text string) {
 	}
 }
 
-// End takes the bar away.
+// End takes the bar away, once.
 func (b *Bar) End() {
 	if b != nil {
-		b.bar.Abort(true)
-		b.bar.Wait()
+		b.bars.end(b.bar)
 	}
 }
 

@@ -50,7 +50,6 @@ func TestNothingButATerminalIsOne(t *testing.T) {
 	bar := bars.Add("x", 1, "")
 	bar.Set(0.5, "half")
 	bar.End()
-	bars.Wait()
 	if b.Len() != 0 {
 		t.Errorf("a bar wrote %q to what is no terminal", b.String())
 	}

@@ -1,0 +1,87 @@
+package main_test
+
+import (
+	"bytes"
+	"errors"
+	"os"
+	"os/exec"
+	"regexp"
+	"strconv"
+	"sync"
+	"syscall"
+
+	"github.com/rogpeppe/go-internal/testscript"
+)
+
+// weak VAR sets a variable to a directory in memory, where nothing survives a
+// power cut.
+func weak(ts *testscript.TestScript, _ bool, args []string) {
+	dir, err := os.MkdirTemp("/dev/shm", "faena-test-")
+	ts.Check(err)
+	ts.Defer(func() { ts.Check(os.RemoveAll(dir)) })
+	ts.Setenv(args[0], dir)
+}
+
+// interrupt CODE FILE AGAIN COMMAND... executes a command, sends it SIGINT once
+// FILE has grown by a line, and once more when its standard error matches AGAIN,
+// unless that is empty. It has to end with the code; what it said is in a file
+// named said.
+func interrupt(ts *testscript.TestScript, _ bool, args []string) {
+	want, err := strconv.Atoi(args[0])
+	ts.Check(err)
+	file := ts.MkAbs(args[1])
+	before := lineCount(ts, file)
+	var said shared
+	cmd := exec.Command(args[3], args[4:]...) //nolint:gosec // as the script says
+	cmd.Env, cmd.Dir, cmd.Stderr = environ(ts), ts.MkAbs("."), &said
+	ts.Check(cmd.Start())
+	ended := false
+	defer func() {
+		if !ended {
+			_ = cmd.Process.Kill()
+			_ = cmd.Wait()
+		}
+		ts.Check(os.WriteFile(ts.MkAbs("said"), said.bytes(), 0o600))
+	}()
+	repeat(ts, "a line in "+args[1], func() bool { return lineCount(ts, file) > before })
+	ts.Check(cmd.Process.Signal(syscall.SIGINT))
+	if args[2] != "" {
+		re := regexp.MustCompile(args[2])
+		repeat(ts, args[2]+" on standard error", func() bool { return re.Match(said.bytes()) })
+		ts.Check(cmd.Process.Signal(syscall.SIGINT))
+	}
+	err, ended = cmd.Wait(), true
+	if _, ok := errors.AsType[*exec.ExitError](err); err != nil && !ok {
+		ts.Check(err)
+	}
+	if got := cmd.ProcessState.ExitCode(); got != want {
+		ts.Fatalf("exit code %d, want %d; it said\n%s", got, want, said.bytes())
+	}
+}
+
+// environ is the script's environment, as far as the program looks at it.
+func environ(ts *testscript.TestScript) []string {
+	all := os.Environ()
+	for _, name := range []string{"XDG_STATE_HOME", "NO_COLOR", "GOMAXPROCS", "FAENA_SERVER", "FAENA_TOKEN", "HOME", "PATH"} {
+		all = append(all, name+"="+ts.Getenv(name))
+	}
+	return all
+}
+
+// shared is a buffer that is read while it is written to.
+type shared struct {
+	mu sync.Mutex
+	b  bytes.Buffer
+}
+
+func (s *shared) Write(p []byte) (int, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.b.Write(p)
+}
+
+func (s *shared) bytes() []byte {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return bytes.Clone(s.b.Bytes())
+}
