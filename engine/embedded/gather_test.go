@@ -70,6 +70,7 @@ func (p *tap) written() (n int, failed bool) {
 type shop struct {
 	t   *testing.T
 	eng engine.Engine
+	own *embedded.Engine
 	ids *engine.IDs
 	tap *tap
 
@@ -95,7 +96,7 @@ func runShop(t *testing.T, joined bool, fn func(s *shop)) {
 			t.Fatalf("Open = %v", err)
 		}
 		defer owner.Close() //nolint:errcheck // the test is over
-		s.eng = owner
+		s.eng, s.own = owner, owner
 		if joined {
 			e, err := owner.Join(t.Context(), "joined", s.tap.hook)
 			if err != nil {
@@ -109,7 +110,7 @@ func runShop(t *testing.T, joined bool, fn func(s *shop)) {
 			t.Fatalf("Work = %v", err)
 		}
 		for _, queue := range []string{"a", "b", "c"} {
-			for _, task := range []string{"echo", "nap"} {
+			for _, task := range []string{"echo", "nap", "sleep"} {
 				if err := w.Handle(t.Context(), queue, task); err != nil {
 					t.Fatalf("Handle(%s, %s) = %v", queue, task, err)
 				}
@@ -126,17 +127,20 @@ func (s *shop) exec(_ context.Context, a *engine.Attempt) engine.Outcome {
 	s.mu.Lock()
 	s.starts[a.Run.ID] = append(s.starts[a.Run.ID], time.Now())
 	s.mu.Unlock()
-	if a.Run.Task == "nap" {
+	switch a.Run.Task {
+	case "nap":
 		time.Sleep(50 * time.Millisecond)
+	case "sleep":
+		time.Sleep(10 * time.Second)
 	}
 	return engine.Outcome{Output: fmt.Appendf(nil, "%s of %s", a.Input, a.Run.ID)}
 }
 
-// known lets the worker execute a short task until it has told its pace.
-func (s *shop) known() {
+// known lets the worker execute a task until it has told its pace.
+func (s *shop) known(task string) {
 	s.t.Helper()
 	for range 5 {
-		r := s.run("a", "echo", 0)
+		r := s.run("a", task, 0)
 		if err := s.submit(s.t.Context(), r); err != nil {
 			s.t.Fatalf("Submit = %v", err)
 		}
@@ -221,13 +225,13 @@ func (s *shop) most(r engine.Run) {
 
 // callers submit a run each, at the same time: what the first writes is held back
 // until all the others have come. It gives the runs and what each caller was told.
-func (s *shop) callers(n, fail int, after bool) (runs []engine.Run, told []error) {
+func (s *shop) callers(task string, n, fail int, after bool) (runs []engine.Run, told []error) {
 	s.t.Helper()
 	open := s.tap.set(fail, after)
 	told = make([]error, n)
 	var wg sync.WaitGroup
 	for i := range n {
-		r := s.run("a", "echo", 0)
+		r := s.run("a", task, 0)
 		runs = append(runs, r)
 		wg.Go(func() { told[i] = s.submit(s.t.Context(), r) })
 	}
@@ -250,9 +254,9 @@ func bothEngines(t *testing.T, fn func(s *shop)) {
 func TestSubmittedAtTheSameTime(t *testing.T) {
 	t.Parallel()
 	bothEngines(t, func(s *shop) {
-		s.known()
+		s.known("echo")
 		const n = 200
-		runs, told := s.callers(n, 0, false)
+		runs, told := s.callers("echo", n, 0, false)
 		for i, r := range runs {
 			if told[i] != nil {
 				s.t.Errorf("Submit = %v", told[i])
@@ -266,21 +270,76 @@ func TestSubmittedAtTheSameTime(t *testing.T) {
 	})
 }
 
-// Nothing is known of a task yet: its runs go singly, so that workers share them.
-func TestSubmittedAtTheSameTimeUnknown(t *testing.T) {
+// Of a task that is slow each run goes singly, so that workers share them, and of
+// one that nobody has executed only a few go together.
+func TestSubmittedAtTheSameTimeSlowOrUnknown(t *testing.T) {
+	t.Parallel()
+	for _, c := range []struct {
+		task        string
+		known       bool
+		least, most int
+	}{
+		{task: "nap", known: true, least: 50, most: 50},
+		{task: "nap", least: 4, most: 5},
+	} {
+		t.Run(fmt.Sprintf("known %t", c.known), func(t *testing.T) {
+			t.Parallel()
+			runShop(t, false, func(s *shop) {
+				if c.known {
+					s.known(c.task)
+				}
+				const n = 50
+				runs, told := s.callers(c.task, n, 0, false)
+				wrote, _ := s.tap.written()
+				for i, r := range runs {
+					if told[i] != nil {
+						s.t.Errorf("Submit = %v", told[i])
+						continue
+					}
+					s.once(r)
+				}
+				if wrote < c.least || wrote > c.most {
+					s.t.Errorf("%d runs took %d messages, want %d to %d", n, wrote, c.least, c.most)
+				}
+			})
+		})
+	}
+}
+
+// Runs of a task that nobody has executed share a message, and turn out slow: the
+// worker that takes it keeps what its slots can do, and others take the rest.
+func TestUnknownAndSlowIsShared(t *testing.T) {
 	t.Parallel()
 	runShop(t, false, func(s *shop) {
-		const n = 50
-		runs, told := s.callers(n, 0, false)
+		second, err := s.own.Join(s.t.Context(), "second", s.tap.hook)
+		if err != nil {
+			s.t.Fatalf("Join = %v", err)
+		}
+		defer second.Close() //nolint:errcheck // the test is over
+		w, err := second.Work(engine.WorkOptions{Slots: 4, Exec: s.exec})
+		if err != nil {
+			s.t.Fatalf("Work = %v", err)
+		}
+		if err := w.Handle(s.t.Context(), "a", "sleep"); err != nil {
+			s.t.Fatalf("Handle = %v", err)
+		}
+		runs, told := s.callers("sleep", 17, 0, false)
+		start := time.Now()
 		for i, r := range runs {
 			if told[i] != nil {
-				s.t.Errorf("Submit = %v", told[i])
-				continue
+				s.t.Fatalf("Submit = %v", told[i])
 			}
 			s.once(r)
 		}
-		if wrote, _ := s.tap.written(); wrote != n {
-			s.t.Errorf("%d runs of a task nobody has executed took %d messages, want one each", n, wrote)
+		if wrote, _ := s.tap.written(); wrote < 3 {
+			s.t.Errorf("the runs took %d messages, want some handed back", wrote)
+		}
+		// Eight slots do 17 runs of ten seconds in three turns; four would take five.
+		if d := time.Since(start); d > 31*time.Second {
+			s.t.Errorf("the runs took %v, want 30 s: both workers at work", d)
+		}
+		if err := w.Stop(s.t.Context()); err != nil {
+			s.t.Errorf("Stop = %v", err)
 		}
 	})
 }
@@ -289,7 +348,7 @@ func TestSubmittedOfAllKinds(t *testing.T) {
 	t.Parallel()
 	seed := rand.Uint64()
 	bothEngines(t, func(s *shop) {
-		s.known()
+		s.known("echo")
 		var mu sync.Mutex
 		var all []engine.Run
 		var wg sync.WaitGroup
@@ -377,7 +436,7 @@ func TestBatchOfRunsWithDifferentTimes(t *testing.T) {
 func TestCallerLeavesWhileOthersSubmit(t *testing.T) {
 	t.Parallel()
 	bothEngines(t, func(s *shop) {
-		s.known()
+		s.known("echo")
 		open := s.tap.set(0, false)
 		gone := errors.New("gone")
 		ctx, cancel := context.WithCancelCause(s.t.Context())
@@ -432,31 +491,36 @@ func TestCallerLeavesWhileOthersSubmit(t *testing.T) {
 func TestFaultOfASubmissionOfSeveral(t *testing.T) {
 	t.Parallel()
 	// The first envelope is that of the caller who found nobody before it.
-	t.Run("together", func(t *testing.T) {
-		t.Parallel()
-		bothEngines(t, func(s *shop) {
-			s.known()
-			for fail := range 3 {
-				for _, after := range []bool{false, true} {
-					s.fault(90, fail+1, after)
-				}
+	for _, c := range []struct {
+		what, task string
+		known      bool
+		callers    int
+		fail       []int
+	}{
+		{"short", "echo", true, 90, []int{1, 2, 3}},
+		{"unknown", "echo", false, 40, []int{1, 2, 4}},
+		{"slow", "nap", true, 40, []int{1, 2, 25, 40}}, // a message each
+	} {
+		for _, fail := range c.fail {
+			for _, after := range []bool{false, true} {
+				t.Run(fmt.Sprintf("%s, envelope %d, after %t", c.what, fail, after), func(t *testing.T) {
+					t.Parallel()
+					bothEngines(t, func(s *shop) {
+						if c.known {
+							s.known(c.task)
+						}
+						s.fault(c.task, c.callers, fail, after)
+					})
+				})
 			}
-		})
-	})
-	for _, fail := range []int{1, 2, 25, 40} { // nothing is known: a message each
-		for _, after := range []bool{false, true} {
-			t.Run(fmt.Sprintf("envelope %d, after %t", fail, after), func(t *testing.T) {
-				t.Parallel()
-				runShop(t, false, func(s *shop) { s.fault(40, fail, after) })
-			})
 		}
 	}
 }
 
 // fault lets the nth envelope of several callers fail.
-func (s *shop) fault(callers, fail int, after bool) {
+func (s *shop) fault(task string, callers, fail int, after bool) {
 	s.t.Helper()
-	runs, told := s.callers(callers, fail, after)
+	runs, told := s.callers(task, callers, fail, after)
 	refused := 0
 	for i, r := range runs {
 		if told[i] == nil {

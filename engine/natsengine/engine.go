@@ -102,7 +102,7 @@ func New(ctx context.Context, cfg Config) (*Engine, error) {
 	}
 	e.id = e.ids.New().String()
 	e.watches.init()
-	e.submit.e = e
+	e.submit.init(e)
 	if err := e.open(ctx); err != nil {
 		e.Close() //nolint:errcheck,gosec // the first error is what counts
 		return nil, err

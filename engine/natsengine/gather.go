@@ -4,79 +4,36 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"runtime"
 	"sync"
+	"sync/atomic"
 	"time"
-
-	"github.com/nats-io/nats.go"
 
 	"github.com/faena-dev/faena/engine"
 )
 
 // submitter gathers what callers submit at the same time. Who finds nobody before
-// it publishes by itself; what comes meanwhile a goroutine publishes together,
-// and what comes meanwhile after that. One commit is for all of a submission.
+// it makes way for those that come at the same moment, and publishes by itself if
+// none does; else a goroutine publishes for all, and what comes meanwhile after
+// that. One commit is for all of a submission.
 type submitter struct {
-	e    *Engine
-	mu   sync.Mutex
-	next *submission // gathers; nil if nothing has come
-	busy bool
+	e *Engine
+
+	coming  atomic.Int32 // callers that have been answered a moment ago, and may come again
+	syncing atomic.Int32 // submissions that are stored and wait for their sync
+	lingers atomic.Bool  // for the last of those that are coming
+	all     chan struct{}
+	spare   sync.Pool // of *letters
+
+	mu     sync.Mutex
+	next   *submission // gathers; nil if nothing has come
+	busy   bool
+	ended  time.Time // when callers were answered last
+	misses int       // times in a row that those who were answered did not come again
+	skip   int       // times not to wait for them
 }
 
-// submission is what one or more callers submit together.
-type submission struct {
-	calls int
-	msgs  []envelope
-	arena []byte
-	done  chan struct{}
-	err   error
-}
-
-// envelope is the message of one run, or of several of a task known to be short.
-type envelope struct {
-	kind    engine.Write
-	subject string
-	pos     string // of the index
-	header  nats.Header
-	data    []byte
-	seq     uint64  // once stored
-	task    taskKey // of all its runs
-	room    int     // for how many more runs
-}
-
-// arenaSize is how many bytes of envelopes are allocated at once.
-const arenaSize = 8 << 10
-
-// add encodes a run. Up to chunk runs of its task may go as one message.
-func (s *submission) add(r *engine.Run, chunk int) {
-	key := taskKey{r.Queue, r.Task}
-	late := r.At > time.Now().Add(soon).UnixMilli()
-	if n := len(s.msgs) - 1; n >= 0 && !late && s.msgs[n].room > 0 && s.msgs[n].task == key && len(s.msgs[n].data)+len(r.Input.Data) < maxMessage-1024 {
-		m := &s.msgs[n]
-		m.data = engine.AppendRun(m.data, r)
-		m.room--
-		return
-	}
-	m := envelope{task: key, room: chunk - 1}
-	if chunk > 1 {
-		m.data = engine.AppendRun(make([]byte, 0, min(chunk, 8)*(256+len(r.Input.Data))), r)
-	} else {
-		if free := cap(s.arena) - len(s.arena); free < 512+len(r.Input.Data) {
-			s.arena = make([]byte, 0, max(arenaSize, 512+len(r.Input.Data)))
-		}
-		n := len(s.arena)
-		m.data = engine.AppendRun(s.arena[n:n:cap(s.arena)], r)
-		if n+len(m.data) <= cap(s.arena) { // else it has grown out of the arena
-			s.arena = s.arena[:n+len(m.data)]
-		}
-	}
-	if late {
-		m.kind, m.pos, m.room = engine.WriteDelayed, posDelayed, 0
-		m.subject, m.header = delayed(r)
-	} else {
-		m.kind, m.pos, m.subject = engine.WriteEnvelope, posQueue(r.Queue), queueSubject(r.Queue)
-	}
-	s.msgs = append(s.msgs, m)
-}
+func (s *submitter) init(e *Engine) { s.e, s.all = e, make(chan struct{}, 1) }
 
 // do submits runs together with what others submit now. An error that is
 // errUnanswered leaves it open whether they are stored.
@@ -86,13 +43,10 @@ func (s *submitter) do(ctx context.Context, runs []engine.Run) error {
 	}
 	e := s.e
 	s.mu.Lock()
-	if !s.busy {
-		s.busy = true
-		s.mu.Unlock()
-		return s.alone(ctx, runs)
-	}
+	first := !s.busy
+	s.busy = true
 	if s.next == nil {
-		s.next = &submission{done: make(chan struct{})}
+		s.next = &submission{letters: s.letters(), done: make(chan struct{})}
 	}
 	sub := s.next
 	sub.calls++
@@ -100,6 +54,13 @@ func (s *submitter) do(ctx context.Context, runs []engine.Run) error {
 		sub.add(&runs[i], e.paces.chunk(runs[i].Queue, runs[i].Task))
 	}
 	s.mu.Unlock()
+	s.came()
+	if first {
+		if s.makeWay(); s.alone(sub) {
+			return s.publish(ctx, sub)
+		}
+		go s.run()
+	}
 	select {
 	case <-sub.done:
 		return sub.err
@@ -108,12 +69,114 @@ func (s *submitter) do(ctx context.Context, runs []engine.Run) error {
 	}
 }
 
-// alone submits for the caller that finds nobody before it.
-func (s *submitter) alone(ctx context.Context, runs []engine.Run) error {
-	sub := &submission{}
-	for i := range runs {
-		sub.add(&runs[i], s.e.paces.chunk(runs[i].Queue, runs[i].Task))
+// Making way for callers that may come again.
+const (
+	// yields are tried before a timer is made. To yield takes some 0.2 µs when
+	// there is nothing else to do.
+	yields = 64
+	// lingerPer is how long to wait for each of them.
+	lingerPer = 10 * time.Microsecond
+	lingerMax = 300 * time.Microsecond
+	// missesMost bounds, as a power of two, how many times it is left out after it
+	// was in vain.
+	missesMost = 10
+	// goneAfter is when those who have not come by then are not expected any more.
+	goneAfter = time.Millisecond
+)
+
+// makeWay lets those callers submit first that have been answered a moment ago:
+// most come again at once, and one message and one sync are then for all.
+func (s *submitter) makeWay() {
+	for range yields / 4 {
+		if s.coming.Load() > 0 || s.syncing.Load() == 0 {
+			break
+		}
+		runtime.Gosched() // others were on the same sync, and are about to be told
 	}
+	coming := s.coming.Load()
+	if coming <= 0 || !s.worthwhile() {
+		return
+	}
+	for n := 0; n < yields && s.coming.Load() > 0; n++ {
+		runtime.Gosched()
+	}
+	if s.coming.Load() > 0 {
+		s.linger(min(time.Duration(coming)*lingerPer, lingerMax))
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if 2*s.coming.Swap(0) > coming {
+		s.misses = min(s.misses+1, missesMost)
+		s.skip = 1 << s.misses
+	} else {
+		s.misses = 0
+	}
+}
+
+// worthwhile tells whether those who were answered are to be expected.
+func (s *submitter) worthwhile() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.skip == 0 && time.Since(s.ended) < goneAfter {
+		return true
+	}
+	s.skip = max(s.skip-1, 0)
+	s.coming.Store(0)
+	return false
+}
+
+// linger waits until all have come, or d has passed.
+func (s *submitter) linger(d time.Duration) {
+	t := time.NewTimer(d)
+	defer t.Stop()
+	s.lingers.Store(true)
+	if s.coming.Load() > 0 {
+		select {
+		case <-s.all:
+			return // who sent has ended the lingering
+		case <-t.C:
+		}
+	}
+	if !s.lingers.Swap(false) { // all came in this very moment
+		<-s.all
+	}
+}
+
+// answered counts callers that are about to be answered.
+func (s *submitter) answered(calls int) {
+	s.mu.Lock()
+	s.ended = time.Now()
+	s.mu.Unlock()
+	s.coming.Add(int32(calls)) //nolint:gosec // callers that wait
+}
+
+// came counts a caller that submits.
+func (s *submitter) came() {
+	for n := s.coming.Load(); n > 0; n = s.coming.Load() {
+		if !s.coming.CompareAndSwap(n, n-1) {
+			continue
+		}
+		if n == 1 && s.lingers.Swap(false) {
+			s.all <- struct{}{}
+		}
+		return
+	}
+}
+
+// alone tells whether nobody has come beside the one caller of a submission,
+// which is then that caller's to publish.
+func (s *submitter) alone(sub *submission) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if sub.calls > 1 {
+		return false
+	}
+	s.next = nil
+	return true
+}
+
+// publish submits for one caller.
+func (s *submitter) publish(ctx context.Context, sub *submission) error {
 	err := s.e.publish(ctx, sub)
 	s.mu.Lock()
 	if s.busy = s.next != nil; s.busy {
@@ -126,12 +189,14 @@ func (s *submitter) alone(ctx context.Context, runs []engine.Run) error {
 	if err = s.e.commit(ctx); err != nil && ctx.Err() != nil {
 		return fmt.Errorf("%w: %w", errUnanswered, err)
 	}
+	s.answered(1)
 	return err
 }
 
 // run publishes until nothing has come meanwhile.
 func (s *submitter) run() {
 	for {
+		s.makeWay()
 		s.mu.Lock()
 		sub := s.next
 		s.next = nil
@@ -142,54 +207,25 @@ func (s *submitter) run() {
 		}
 		err := s.e.publish(s.e.ctx, sub)
 		if err != nil || s.e.cfg.Commit == nil && s.e.cfg.Hook == nil {
-			sub.end(err)
+			s.end(sub, err)
 			continue
 		}
-		go func() { sub.end(s.e.commitFor(s.e.ctx, sub.calls)) }()
+		s.syncing.Add(1)
+		go func() {
+			err := s.e.commitFor(s.e.ctx, sub.calls)
+			s.end(sub, err)
+			s.syncing.Add(-1)
+		}()
 	}
 }
 
 // end tells the callers. Of several nobody knows whose run was not stored: each
 // tries again by itself.
-func (s *submission) end(err error) {
-	if err != nil && s.calls > 1 && !errors.Is(err, errUnanswered) {
+func (s *submitter) end(sub *submission, err error) {
+	if err != nil && sub.calls > 1 && !errors.Is(err, errUnanswered) {
 		err = fmt.Errorf("%w: %w", errUnanswered, err)
 	}
-	s.err = err
-	close(s.done)
-}
-
-// publish stores a submission's messages.
-func (e *Engine) publish(ctx context.Context, s *submission) error {
-	g := e.pub.group()
-	var err error
-	for i := range s.msgs {
-		m := &s.msgs[i]
-		if err = g.addSeq(ctx, m.kind, m.subject, m.header, m.data, &m.seq); err != nil {
-			break
-		}
-	}
-	if err = errors.Join(err, g.wait(ctx)); err != nil {
-		return err // later answers may still come
-	}
-	pos, high := "", uint64(0)
-	for i := range s.msgs {
-		m := &s.msgs[i]
-		if m.pos != pos {
-			e.wrote.note(pos, high)
-			pos, high = m.pos, 0
-		}
-		high = max(high, m.seq)
-	}
-	e.wrote.note(pos, high)
-	return nil
-}
-
-// delayed is where a run that is to start at r.At is published. The subject names
-// run and revision, so doing it twice replaces.
-func delayed(r *engine.Run) (subject string, h nats.Header) {
-	return delayedSubject(r.Queue, r.ID, r.Rev), nats.Header{
-		"Nats-Schedule":        {"@at " + time.UnixMilli(r.At).UTC().Format(time.RFC3339Nano)},
-		"Nats-Schedule-Target": {dueSubject(r.Queue)},
-	}
+	sub.err = err
+	s.answered(sub.calls)
+	close(sub.done)
 }

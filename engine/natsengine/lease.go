@@ -220,7 +220,7 @@ func (w *worker) tick() {
 		if now.Sub(beat) >= renewEvery {
 			beat = now
 			w.beat(false)
-			w.tellPaces()
+			w.tellPaces(now)
 		}
 		if now.Sub(progress) >= progressEvery {
 			progress = now

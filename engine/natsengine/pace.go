@@ -62,8 +62,8 @@ func most(avg float64) int {
 }
 
 // paces is what workers tell of their tasks: runs of short ones that are
-// submitted at the same time may go as one message. Of a task that nobody has
-// told of they go singly.
+// submitted at the same time may go as one message, and so may a few of a task
+// that nobody has told of.
 type paces struct {
 	mu sync.RWMutex
 	m  map[taskKey]told
@@ -75,6 +75,10 @@ type told struct {
 	avg  float64
 	at   time.Time
 }
+
+// untoldMost is how many runs of a task that nobody has told of may share a
+// message: what a worker's slots do not take at once it hands back singly.
+const untoldMost = 16
 
 // paceStale is how long news of a task count, when its worker tells no more.
 const paceStale = time.Minute
@@ -127,18 +131,27 @@ func (p *paces) chunk(queue, task string) int {
 	t, there := p.m[taskKey{queue, task}]
 	p.mu.RUnlock()
 	if !there || time.Since(t.at) > paceStale {
-		return 1
+		return untoldMost
 	}
 	return most(t.avg)
 }
 
-// tellPaces tells submitters how long this worker's tasks take.
-func (w *worker) tellPaces() {
+// tellPaces tells submitters how long this worker's tasks take. A first attempt
+// that is still under way takes at least as long as it has taken by now.
+func (w *worker) tellPaces(now time.Time) {
 	news := paceNews{Node: w.e.id}
 	w.mu.Lock()
+	first := map[*pace]time.Duration{}
+	for _, it := range w.runs {
+		if it.running && it.pace != nil && !it.pace.known {
+			first[it.pace] = max(first[it.pace], now.Sub(it.started))
+		}
+	}
 	for k, p := range w.tasks {
 		if p.known {
 			news.Tasks = append(news.Tasks, taskPace{k.queue, k.task, p.avg})
+		} else if d := first[p]; d > 0 {
+			news.Tasks = append(news.Tasks, taskPace{k.queue, k.task, d.Seconds()})
 		}
 	}
 	w.mu.Unlock()

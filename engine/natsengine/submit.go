@@ -90,7 +90,7 @@ func (e *Engine) prepare(ctx context.Context, r *engine.Run) error {
 
 // submitAgain publishes runs that may be stored already, and commits.
 func (e *Engine) submitAgain(ctx context.Context, runs []engine.Run) error {
-	s := &submission{}
+	s := &submission{letters: e.submit.letters()}
 	for i := range runs {
 		runs[i].Doubt = true
 		s.add(&runs[i], 1)
