@@ -405,7 +405,8 @@ func (w *worker) attempted(it *item, out engine.Outcome) (slot bool) {
 }
 
 // attempt fetches the input and executes the handler. A store that does not
-// answer charges nothing: the run waits for it.
+// answer charges nothing: the run waits for it. A run that has ended meanwhile
+// does not start: ended has its context end before anybody here is shown the end.
 func (w *worker) attempt(ctx context.Context, it *item) engine.Outcome {
 	in, err := w.e.objects.value(ctx, it.run.Input)
 	for ; err != nil; in, err = w.e.objects.value(ctx, it.run.Input) {
@@ -418,6 +419,9 @@ func (w *worker) attempt(ctx context.Context, it *item) engine.Outcome {
 		if sleep(ctx, retryPause) != nil {
 			return engine.Outcome{Interrupted: true}
 		}
+	}
+	if ctx.Err() != nil {
+		return engine.Outcome{Interrupted: true}
 	}
 	return w.o.Exec(ctx, &engine.Attempt{Run: &it.run, Input: in, Started: it.started, Lease: it})
 }
