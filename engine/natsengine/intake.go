@@ -299,6 +299,7 @@ func (w *worker) claimLater(it *item) {
 	w.mu.Lock()
 	waits := w.doubles[it]
 	delete(w.doubles, it)
+	it.doubt = true // the older one may have ended the run
 	w.mu.Unlock()
 	if waits { // else this worker stops and has handed it back
 		w.claim([]*item{it})
