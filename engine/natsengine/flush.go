@@ -74,6 +74,7 @@ func (f *flusher) leave(it *item, kind jobKind) {
 	if f.w.runs[it.run.ID] == it {
 		delete(f.w.runs, it.run.ID)
 	}
+	it.doubt = it.doubt || it.lapsedLocked()
 	f.w.mu.Unlock()
 	f.add(job{it: it, kind: kind})
 }

@@ -178,7 +178,8 @@ func (in *intake) take(m *nats.Msg) {
 		return
 	}
 	if u := w.units[key]; u != nil { // under way here: its lease is renewed, it is not started twice
-		u.reply, u.renewed = m.Reply, now
+		u.extend(now)
+		u.reply = m.Reply
 		w.mu.Unlock()
 		return
 	}

@@ -72,6 +72,7 @@ type unit struct {
 	delivered uint64
 	left      int       // runs of it that have not been settled
 	renewed   time.Time // when its lease began last
+	lapses    int       // how often it had ended before it was renewed
 }
 
 // item is a run under way here, from delivery until its end is on disk.
@@ -84,6 +85,7 @@ type item struct {
 	doubt       bool // ask before it starts
 	again       bool // it may have started before: record this start
 	noted       bool // all starts from this message are recorded
+	lapses      int  // of its message's lease when it was asked about
 	redelivered bool // its message was delivered before, or may have been
 	arrived     time.Time
 	pace        *pace // of its task
@@ -335,6 +337,14 @@ func (w *worker) begins(it *item, cancel context.CancelCauseFunc) bool {
 	}
 	if !it.stopped && w.stops.has(it.run.ID) { // a power cut may have taken the record that stands before the entry
 		it.stopped, it.taken = true, false
+		w.busy--
+		w.mu.Unlock()
+		w.doubts.add([]*item{it})
+		return false
+	}
+	if it.lapsedLocked() {
+		it.doubt, it.again, it.taken = true, true, false
+		it.lapses = it.u.ended(time.Now())
 		w.busy--
 		w.mu.Unlock()
 		w.doubts.add([]*item{it})
