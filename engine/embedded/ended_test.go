@@ -33,7 +33,7 @@ func hold(t *testing.T) *held {
 	if h.eng, err = embedded.Open(t.Context(), embedded.Options{Dir: filepath.Join(t.TempDir(), "data"), Sync: func() error { return nil }}); err != nil {
 		t.Fatalf("Open = %v", err)
 	}
-	t.Cleanup(func() { h.eng.Close() }) //nolint:errcheck,gosec // the test is over
+	t.Cleanup(func() { h.eng.Close() }) //nolint:errcheck // the test is over
 	if h.other, err = h.eng.Conn(); err != nil {
 		t.Fatalf("connect: %v", err)
 	}
@@ -76,12 +76,14 @@ func (h *held) publish(subject string, data []byte) {
 // start it again.
 func (h *held) wantNoOther() {
 	h.t.Helper()
+	late := time.NewTimer(time.Minute)
+	defer late.Stop()
 	select {
 	case s := <-h.end:
 		if s != engine.Succeeded {
 			h.t.Errorf("it ended %v, want succeeded", s)
 		}
-	case <-time.After(time.Minute):
+	case <-late.C:
 		h.t.Fatal("it does not end")
 	}
 	n := h.starts.Load()
