@@ -18,5 +18,8 @@ func (e *Engine) Join(ctx context.Context, name string, hook engine.WriteHook) (
 	})
 }
 
+// Conn is a connection to e's server, to write what another process would.
+func (e *Engine) Conn() (*nats.Conn, error) { return e.dial() }
+
 // Restart stops the server and starts it again, as after a full disk.
 func (e *Engine) Restart() { e.restart() }

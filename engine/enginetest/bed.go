@@ -168,6 +168,22 @@ func (b *bed) kill(power bool) {
 	}
 	b.closeAll()
 	b.open(dir, boot)
+	b.remembers()
+}
+
+// remembers checks, before any worker is there, that what was shown has stayed:
+// a run that begins again after its end was shown is then the worker's fault.
+func (b *bed) remembers() {
+	b.t.Helper()
+	for id, want := range b.led.told() {
+		i, err := b.client.Get(b.ctx(), id)
+		if b.life(b.client).dead.Load() || b.life(b.owner).dead.Load() {
+			return
+		}
+		if err != nil || i.State != want {
+			b.t.Errorf("Get(%v) after the process died = %+v, %v, want %v: that was shown before", id, i, err, want)
+		}
+	}
 }
 
 // worker starts one on an engine: by default the client's, if that is apart.
@@ -187,7 +203,7 @@ func (b *bed) workerOn(e engine.Engine, o engine.WorkOptions, h tasks) engine.Wo
 		if f == nil {
 			return engine.Outcome{Failure: &engine.Failure{Code: engine.CodeInternal, Message: "the worker was given a task it does not know"}, Permanent: true}
 		}
-		b.led.started(a, l)
+		b.led.started(ctx, a, l)
 		out := f(ctx, a)
 		b.led.ended(a, l)
 		return out
@@ -252,7 +268,7 @@ func (f *future) tell(r *engine.Record) {
 	if f.in.dead.Load() {
 		return
 	}
-	f.b.led.shown(r)
+	f.b.led.shown(r, f.in)
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	if f.recs = append(f.recs, r); len(f.recs) == 1 {

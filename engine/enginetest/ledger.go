@@ -2,6 +2,7 @@ package enginetest
 
 import (
 	"bytes"
+	"context"
 	"fmt"
 	"slices"
 	"sync"
@@ -31,6 +32,7 @@ type start struct {
 
 type show struct {
 	at    time.Time
+	in    *life
 	state engine.State
 	code  engine.Code
 	out   []byte
@@ -40,8 +42,28 @@ func newLedger() *ledger {
 	return &ledger{starts: map[engine.ID][]start{}, shows: map[engine.ID][]show{}}
 }
 
+// cancelLag is within which every process knows of a cancel that was shown in one
+// of them.
+const cancelLag = time.Second
+
+// late says what is wrong with a start after an end was shown, if anything is.
+// The process that shows an end has told its own worker before, so an attempt
+// that was about to begin finds its context ended; to another live process a
+// cancel may be news for a moment. No other end comes from anywhere but the
+// worker that has the run, or stands before the start that was recorded.
+func (s *show) late(ctx context.Context, in *life, now time.Time) bool {
+	switch {
+	case ctx.Err() != nil:
+		return false
+	case s.in != in && !s.in.dead.Load() && s.state == engine.Cancelled:
+		return now.Sub(s.at) > cancelLag
+	default:
+		return true
+	}
+}
+
 // started is told by a handler.
-func (l *ledger) started(a *engine.Attempt, in *life) {
+func (l *ledger) started(ctx context.Context, a *engine.Attempt, in *life) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	id := a.Run.ID
@@ -50,10 +72,35 @@ func (l *ledger) started(a *engine.Attempt, in *life) {
 			l.wrong = append(l.wrong, fmt.Sprintf("run %v began while it was under way", id))
 		}
 	}
-	if len(l.shows[id]) > 0 {
-		l.wrong = append(l.wrong, fmt.Sprintf("run %v began after its end was shown", id))
+	now := time.Now()
+	for _, s := range l.shows[id] {
+		if s.late(ctx, in, now) {
+			l.wrong = append(l.wrong, fmt.Sprintf("run %v (%s, rev %d, attempt %d, deaths %d, doubt %v) began %v after its end was shown, as %v, in %s; starts before: %s",
+				id, a.Run.Task, a.Run.Rev, a.Run.Attempt, a.Run.Deaths, a.Run.Doubt, now.Sub(s.at), s.state, s.in.seenFrom(in), l.startsLocked(id, in, now)))
+			break
+		}
 	}
-	l.starts[id] = append(l.starts[id], start{at: time.Now(), attempt: int(a.Run.Attempt), in: in})
+	l.starts[id] = append(l.starts[id], start{at: now, attempt: int(a.Run.Attempt), in: in})
+}
+
+// seenFrom names a process, for people.
+func (l *life) seenFrom(in *life) string {
+	switch {
+	case l == in:
+		return "this process"
+	case l.dead.Load():
+		return "one that died"
+	default:
+		return "another"
+	}
+}
+
+func (l *ledger) startsLocked(id engine.ID, in *life, now time.Time) string {
+	var out []string
+	for _, s := range l.starts[id] {
+		out = append(out, fmt.Sprintf("attempt %d %v ago in %s, ended %v", s.attempt, now.Sub(s.at), s.in.seenFrom(in), s.ended))
+	}
+	return fmt.Sprint(out)
 }
 
 func (l *ledger) ended(a *engine.Attempt, in *life) {
@@ -69,10 +116,10 @@ func (l *ledger) ended(a *engine.Attempt, in *life) {
 }
 
 // shown is told by a future.
-func (l *ledger) shown(r *engine.Record) {
+func (l *ledger) shown(r *engine.Record, in *life) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	s := show{at: time.Now(), state: r.State, out: bytes.Clone(r.Output.Data)}
+	s := show{at: time.Now(), in: in, state: r.State, out: bytes.Clone(r.Output.Data)}
 	if r.Output.Apart {
 		s.out = []byte(r.Output.Name)
 	}
@@ -99,6 +146,17 @@ func (l *ledger) times(id engine.ID) []time.Time {
 	var out []time.Time
 	for _, s := range l.starts[id] {
 		out = append(out, s.at)
+	}
+	return out
+}
+
+// told are the runs whose ends were shown.
+func (l *ledger) told() map[engine.ID]engine.State {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	out := map[engine.ID]engine.State{}
+	for id, s := range l.shows {
+		out[id] = s[0].state
 	}
 	return out
 }

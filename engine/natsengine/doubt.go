@@ -24,21 +24,21 @@ func (h *holder) ask(ctx context.Context, node, queue string, ids []engine.ID) (
 		return nil, err
 	}
 	want := make([]index.ID, len(ids))
-	at := make(map[index.ID]int, len(ids))
 	for i, id := range ids {
 		want[i] = index.ID(id)
-		at[want[i]] = i
 	}
 	rows, err := h.ix.Find(want)
 	if err != nil {
 		return nil, err
 	}
-	out := make([]known, len(ids))
+	said := make(map[engine.ID]known, len(rows))
 	for i := range rows {
-		out[at[rows[i].ID]] = known{State: rows[i].State, Rev: rows[i].Rev}
+		said[engine.ID(rows[i].ID)] = known{State: rows[i].State, Rev: rows[i].Rev}
 	}
+	out := make([]known, len(ids))
 	settled := h.cfg.Alone || h.nodes.settled()
 	for i, id := range ids {
+		out[i] = said[id]
 		if !settled {
 			out[i].Held = math.MaxUint32
 			continue

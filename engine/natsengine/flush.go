@@ -74,6 +74,7 @@ func (f *flusher) leave(it *item, kind jobKind) {
 	if f.w.runs[it.run.ID] == it {
 		delete(f.w.runs, it.run.ID)
 	}
+	it.doubt = it.doubt || it.lapsedLocked()
 	f.w.mu.Unlock()
 	f.add(job{it: it, kind: kind})
 }
@@ -195,7 +196,7 @@ func (f *flusher) try(jobs []job, buf *[]byte) error {
 	writes := false
 	w.mu.Lock()
 	for i := range jobs {
-		if jobs[i].kind == jobRecord && jobs[i].it.ended { // it would be void, and its copy would stand for nothing
+		if jobs[i].it.ended { // a record would be void, and any other message would start what has ended
 			jobs[i].kind = jobVoid
 		}
 	}

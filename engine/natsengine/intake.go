@@ -178,7 +178,8 @@ func (in *intake) take(m *nats.Msg) {
 		return
 	}
 	if u := w.units[key]; u != nil { // under way here: its lease is renewed, it is not started twice
-		u.reply, u.renewed = m.Reply, now
+		u.extend(now)
+		u.reply = m.Reply
 		w.mu.Unlock()
 		return
 	}
@@ -299,6 +300,7 @@ func (w *worker) claimLater(it *item) {
 	w.mu.Lock()
 	waits := w.doubles[it]
 	delete(w.doubles, it)
+	it.doubt = true // the older one may have ended the run
 	w.mu.Unlock()
 	if waits { // else this worker stops and has handed it back
 		w.claim([]*item{it})

@@ -252,7 +252,7 @@ func (w *worker) renew(now time.Time) {
 	}
 	for _, u := range w.units {
 		if stuck[u] < u.left && now.Sub(u.renewed) >= renewEvery {
-			u.renewed = now
+			u.extend(now)
 			replies = append(replies, u.reply)
 		}
 	}
@@ -268,6 +268,26 @@ func (w *worker) renew(now time.Time) {
 			Code: engine.CodeTimeout, Message: fmt.Sprintf("%v; the handler ignored that for %v more", engine.ErrTimeout, overdue),
 		}}, now)
 	}
+}
+
+// extend begins a message's lease anew.
+func (u *unit) extend(now time.Time) {
+	u.lapses, u.renewed = u.ended(now), now
+}
+
+// ended counts how often the lease has ended, by this process's clock.
+func (u *unit) ended(now time.Time) int {
+	if now.Sub(u.renewed) >= ackWait {
+		return u.lapses + 1
+	}
+	return u.lapses
+}
+
+// lapsedLocked tells whether the lease on a run has ended since the run came or
+// was asked about, as in a pause of this process: another may have begun and ended
+// it, and the log's follower may not have come so far.
+func (it *item) lapsedLocked() bool {
+	return it.u != nil && it.lapses != it.u.ended(time.Now())
 }
 
 // heldTold is how long a run must have been here for heartbeats to tell of it

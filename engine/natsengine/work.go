@@ -72,6 +72,7 @@ type unit struct {
 	delivered uint64
 	left      int       // runs of it that have not been settled
 	renewed   time.Time // when its lease began last
+	lapses    int       // how often it had ended before it was renewed
 }
 
 // item is a run under way here, from delivery until its end is on disk.
@@ -84,6 +85,7 @@ type item struct {
 	doubt       bool // ask before it starts
 	again       bool // it may have started before: record this start
 	noted       bool // all starts from this message are recorded
+	lapses      int  // of its message's lease when it was asked about
 	redelivered bool // its message was delivered before, or may have been
 	arrived     time.Time
 	pace        *pace // of its task
@@ -340,6 +342,14 @@ func (w *worker) begins(it *item, cancel context.CancelCauseFunc) bool {
 		w.doubts.add([]*item{it})
 		return false
 	}
+	if it.lapsedLocked() {
+		it.doubt, it.again, it.taken = true, true, false
+		it.lapses = it.u.ended(time.Now())
+		w.busy--
+		w.mu.Unlock()
+		w.doubts.add([]*item{it})
+		return false
+	}
 	if it.again {
 		w.mu.Unlock()
 		ok := w.begin(it)
@@ -405,7 +415,8 @@ func (w *worker) attempted(it *item, out engine.Outcome) (slot bool) {
 }
 
 // attempt fetches the input and executes the handler. A store that does not
-// answer charges nothing: the run waits for it.
+// answer charges nothing: the run waits for it. A run that has ended meanwhile
+// does not start: ended has its context end before anybody here is shown the end.
 func (w *worker) attempt(ctx context.Context, it *item) engine.Outcome {
 	in, err := w.e.objects.value(ctx, it.run.Input)
 	for ; err != nil; in, err = w.e.objects.value(ctx, it.run.Input) {
@@ -418,6 +429,9 @@ func (w *worker) attempt(ctx context.Context, it *item) engine.Outcome {
 		if sleep(ctx, retryPause) != nil {
 			return engine.Outcome{Interrupted: true}
 		}
+	}
+	if ctx.Err() != nil {
+		return engine.Outcome{Interrupted: true}
 	}
 	return w.o.Exec(ctx, &engine.Attempt{Run: &it.run, Input: in, Started: it.started, Lease: it})
 }

@@ -1,0 +1,87 @@
+package natsengine //nolint:testpackage // what it tests is not to be seen from outside
+
+import (
+	"context"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/faena-dev/faena/engine"
+)
+
+// An end may come while the input is fetched: then it may be shown before the
+// handler would begin.
+func TestNoHandlerBeginsWhenItsContextHasEnded(t *testing.T) {
+	t.Parallel()
+	for _, c := range []struct {
+		cause error
+		want  int
+	}{{nil, 1}, {engine.ErrCancelled, 0}, {engine.ErrLost, 0}} {
+		began := 0
+		w := &worker{e: &Engine{}, o: engine.WorkOptions{Exec: func(context.Context, *engine.Attempt) engine.Outcome {
+			began++
+			return engine.Outcome{}
+		}}}
+		ctx, cancel := context.WithCancelCause(t.Context())
+		if c.cause != nil {
+			cancel(c.cause)
+		}
+		out := w.attempt(ctx, &item{w: w})
+		cancel(nil)
+		if began != c.want || out.Interrupted != (c.want == 0) {
+			t.Errorf("attempt, its context ended by %v: %d handlers began, interrupted %v; want %d", c.cause, began, out.Interrupted, c.want)
+		}
+	}
+}
+
+// After a pause of the process another may have executed, and ended, what stands
+// ready here, and the log's follower may lag: it is asked about.
+func TestRunWhoseLeaseHasEndedIsAskedAbout(t *testing.T) {
+	t.Parallel()
+	for _, c := range []struct {
+		name    string
+		paused  time.Duration
+		renewed bool // before the slot goes on
+		asked   bool
+	}{
+		{"no pause", 0, true, false},
+		{"a short pause", 3 * time.Second, true, false},
+		{"a slot goes on first", ackWait, false, true},
+		{"the renewal goes on first", ackWait, true, true},
+	} {
+		w := &worker{stops: newCancelled(nil)}
+		w.cond = sync.NewCond(&w.mu)
+		w.doubts = &doubts{w: w}
+		w.doubts.cond = sync.NewCond(&w.doubts.mu)
+		it := &item{w: w, u: &unit{renewed: time.Now().Add(-c.paused)}, taken: true}
+		if c.renewed {
+			it.u.extend(time.Now())
+		}
+		begins := w.begins(it, func(error) {})
+		if asked := len(w.doubts.in) == 1; begins == c.asked || asked != c.asked || it.again != c.asked {
+			t.Errorf("%s: begins %v, asked about %v, its start recorded %v; want it asked about: %v", c.name, begins, asked, it.again, c.asked)
+		}
+		if !c.asked {
+			continue
+		}
+		it.again = false // as if its start had been recorded
+		if !w.begins(it, func(error) {}) {
+			t.Errorf("%s: it is asked about again, want once for each pause", c.name)
+		}
+	}
+}
+
+// The same holds for what is handed back: it would start elsewhere.
+func TestRunWhoseLeaseHasEndedIsHandedBackInDoubt(t *testing.T) {
+	t.Parallel()
+	for paused, want := range map[time.Duration]bool{3 * time.Second: false, ackWait: true} {
+		w := &worker{runs: map[engine.ID]*item{}}
+		w.flush = &flusher{w: w}
+		w.flush.cond = sync.NewCond(&w.flush.mu)
+		it := &item{w: w, u: &unit{renewed: time.Now().Add(-paused)}}
+		w.handBack(it)
+		if it.doubt != want {
+			t.Errorf("handed back %v after its last renewal: in doubt %v, want %v", paused, it.doubt, want)
+		}
+	}
+}
