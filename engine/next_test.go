@@ -64,9 +64,12 @@ func bodies(t *testing.T, msg []byte) [][]byte {
 }
 
 // next is what AppendNext is to make of a run.
-func next(r engine.Run, doubt bool) engine.Run {
+func next(r engine.Run, doubt, died bool) engine.Run {
 	r.Rev++
 	r.Doubt = r.Doubt || doubt
+	if died && r.Deaths < 255 {
+		r.Deaths++
+	}
 	return r
 }
 
@@ -84,16 +87,16 @@ func TestNextIsTheSameRunOfTheNextRevision(t *testing.T) {
 		var want []engine.Run
 		var again []byte
 		for i, body := range bodies(t, msg) {
-			doubt := r.IntN(2) == 0
+			doubt, died := r.IntN(2) == 0, r.IntN(2) == 0
 			was := bytes.Clone(body)
 			var err error
-			if again, err = engine.AppendNext(again, body, doubt); err != nil {
+			if again, err = engine.AppendNext(again, body, doubt, died); err != nil {
 				t.Fatalf("seed %d: AppendNext(%+v) = %v", seed, runs[i], err)
 			}
 			if !bytes.Equal(body, was) {
 				t.Errorf("seed %d: AppendNext changed what it was given", seed)
 			}
-			want = append(want, next(runs[i], doubt))
+			want = append(want, next(runs[i], doubt, died))
 		}
 		var got []engine.Run
 		var d engine.Decoder
@@ -115,7 +118,7 @@ func TestNextKeepsFieldsOfALaterProgram(t *testing.T) {
 	run := fullRun()
 	more := []byte{9, 8, 7}
 	body := append(bytes.Clone(bodies(t, engine.AppendRun(nil, &run))[0]), more...)
-	msg, err := engine.AppendNext(nil, body, false)
+	msg, err := engine.AppendNext(nil, body, false, false)
 	if err != nil {
 		t.Fatalf("AppendNext = %v", err)
 	}
@@ -131,7 +134,7 @@ func TestNextRefusesWhatEndsInItsHead(t *testing.T) {
 	head := len(run.ID) + 1 + len(run.Queue) + 1 + len(run.Task) + 1 + 2 // the flags, and a revision of two bytes
 	before := engine.AppendRun(nil, &run)
 	for n := range head {
-		b, err := engine.AppendNext(bytes.Clone(before), body[:n], true)
+		b, err := engine.AppendNext(bytes.Clone(before), body[:n], true, true)
 		if err == nil || !bytes.Equal(b, before) {
 			t.Errorf("AppendNext of the first %d bytes of %d = %v and %x, want an error and the message as it was", n, len(body), err, b)
 		}
@@ -143,12 +146,12 @@ func TestNextRefusesWhatEndsInItsHead(t *testing.T) {
 func FuzzNext(f *testing.F) {
 	run := fullRun()
 	msg := engine.AppendRun(nil, &run)
-	f.Add(msg[5:], true)
-	f.Add(msg[5:30], false)
-	f.Add([]byte("0123456789abcdef\xff\xff\xff\xff\xff\xff\xff\xff\xff\x01"), true)
-	f.Fuzz(func(t *testing.T, body []byte, doubt bool) {
+	f.Add(msg[5:], true, true)
+	f.Add(msg[5:30], false, false)
+	f.Add([]byte("0123456789abcdef\xff\xff\xff\xff\xff\xff\xff\xff\xff\x01"), true, false)
+	f.Fuzz(func(t *testing.T, body []byte, doubt, died bool) {
 		before := []byte{engine.WireVersion}
-		b, err := engine.AppendNext(before, body, doubt)
+		b, err := engine.AppendNext(before, body, doubt, died)
 		var d engine.Decoder
 		var was, is engine.Run
 		bad := d.Run(body, &was)
@@ -166,7 +169,7 @@ func FuzzNext(f *testing.F) {
 		if (err == nil) != (bad == nil) {
 			t.Fatalf("Run = %v before AppendNext, %v after it", bad, err)
 		}
-		if diff := cmp.Diff(next(was, doubt), is, cmpopts.EquateEmpty()); bad == nil && diff != "" {
+		if diff := cmp.Diff(next(was, doubt, died), is, cmpopts.EquateEmpty()); bad == nil && diff != "" {
 			t.Errorf("AppendNext (-want +got)\n%s", diff)
 		}
 	})

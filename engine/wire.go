@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"math"
 	"time"
 )
 
@@ -153,24 +154,27 @@ func (d *Decoder) Record(body []byte, r *Record) error {
 }
 
 // AppendNext appends a run's frame again, unchanged but for its revision, which
-// rises by one, and its doubt, which stays if it was there.
-func AppendNext(b, body []byte, doubt bool) ([]byte, error) {
+// rises by one, its doubt, which stays if it was there, and its deaths, which rise
+// by one if it died.
+func AppendNext(b, body []byte, doubt, died bool) ([]byte, error) {
 	c := cursor{b: body}
 	c.skip(uint64(len(ID{})))
 	c.skip(c.uint())
 	c.skip(c.uint())
 	head := body[:len(body)-len(c.b)]
-	flags := c.uint()
-	rev := c.uint()
+	flags, rev, attempt, deaths := c.uint(), c.uint(), c.uint(), c.uint()
 	if c.bad {
 		return b, c.done("envelope")
 	}
 	if doubt {
 		flags |= 1
 	}
+	if died {
+		deaths = min(deaths&math.MaxUint8+1, math.MaxUint8) // as it would be read
+	}
 	b, at := begin(b)
 	b = append(b, head...)
-	b = appendUints(b, flags, rev+1)
+	b = appendUints(b, flags, rev+1, attempt, deaths)
 	b = append(b, c.b...)
 	return end(b, at), nil
 }

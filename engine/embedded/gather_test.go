@@ -78,6 +78,14 @@ type shop struct {
 	starts map[engine.ID][]time.Time
 	ends   map[engine.ID][]*engine.Record
 	over   map[engine.ID]chan struct{}
+	begin  map[engine.ID]func()
+}
+
+// onStart has fn called when a run begins.
+func (s *shop) onStart(id engine.ID, fn func()) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.begin[id] = fn
 }
 
 // runShop runs fn on fake time, with an engine that owns the disk or one that has
@@ -89,6 +97,7 @@ func runShop(t *testing.T, joined bool, fn func(s *shop)) {
 		s := &shop{
 			t: t, ids: engine.NewIDs(), tap: &tap{},
 			starts: map[engine.ID][]time.Time{}, ends: map[engine.ID][]*engine.Record{}, over: map[engine.ID]chan struct{}{},
+			begin: map[engine.ID]func(){},
 		}
 		disk := func() error { time.Sleep(300 * time.Microsecond); return nil }
 		owner, err := embedded.Open(t.Context(), embedded.Options{Dir: dir, Hook: s.tap.hook, Sync: disk, Name: "owner"})
@@ -126,7 +135,11 @@ func runShop(t *testing.T, joined bool, fn func(s *shop)) {
 func (s *shop) exec(_ context.Context, a *engine.Attempt) engine.Outcome {
 	s.mu.Lock()
 	s.starts[a.Run.ID] = append(s.starts[a.Run.ID], time.Now())
+	fn := s.begin[a.Run.ID]
 	s.mu.Unlock()
+	if fn != nil {
+		fn()
+	}
 	switch a.Run.Task {
 	case "nap":
 		time.Sleep(50 * time.Millisecond)

@@ -144,7 +144,7 @@ func (d *doubts) decide(queue string, items []*item) (held []*item) {
 	if !ok {
 		return nil
 	}
-	var void, lost, start []*item
+	var void, lost, park, start []*item
 	w.mu.Lock()
 	for i, it := range items {
 		k := said[i]
@@ -177,11 +177,18 @@ func (d *doubts) decide(queue string, items []*item) (held []*item) {
 			it.run.Doubt = false // it never began
 		}
 		it.asking = false
+		if it.pace == nil { // now that its deaths are counted
+			park = append(park, it)
+			continue
+		}
 		start = append(start, it)
 	}
 	w.mu.Unlock()
 	for _, it := range void {
 		w.flush.void(it)
+	}
+	for _, it := range park {
+		w.flush.park(it)
 	}
 	for _, it := range lost {
 		d.lost(it)
@@ -243,6 +250,9 @@ func (w *worker) begin(it *item) bool {
 	}
 	if it.u != nil { // where the envelope stands
 		rec.Src, rec.SrcSeq, rec.CopySeq = it.u.in.src, it.u.seq, uint64(it.off) //nolint:gosec // an offset
+		if it.u.batch != "" {
+			rec.Src = srcStage
+		}
 	}
 	data := engine.AppendRecord(nil, &rec)
 	for {

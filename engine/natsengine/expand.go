@@ -2,6 +2,7 @@ package natsengine
 
 import (
 	"errors"
+	"math"
 	"time"
 
 	"github.com/faena-dev/faena/engine"
@@ -15,12 +16,24 @@ const (
 	chunkMost = 64
 )
 
-// expand makes a batch's staged runs messages of their own and acknowledges the
-// manifest. Doing it twice is harmless: the second time they are in doubt.
-func (w *worker) expand(u *unit, m manifest, doubt bool) {
+// expand makes a batch's staged runs messages of their own, or executes them as
+// they are, and acknowledges the manifest once that is done. Doing it twice is
+// harmless: the second time they are in doubt. If they may have begun before, they
+// count one death: that start, if there was one, is not recorded.
+func (w *worker) expand(u *unit, m manifest, doubt, began bool) {
 	e := w.e
+	w.mu.Lock()
+	u.batch = m.batch
+	w.expands++
+	w.mu.Unlock()
+	defer func() {
+		w.mu.Lock()
+		w.expands--
+		w.mu.Unlock()
+	}()
+
 	for ; ; doubt = true {
-		err := w.tryExpand(m, doubt)
+		err := w.tryExpand(u, m, doubt, began)
 		if err == nil || errors.Is(err, errIncomplete) {
 			break // incomplete: expanded before, or never acknowledged
 		}
@@ -32,29 +45,45 @@ func (w *worker) expand(u *unit, m manifest, doubt bool) {
 			return
 		}
 	}
-	if err := e.forget(w.ctx, streamStage, subjectStage+m.batch); err != nil && e.written(err) != nil {
-		w.logError("drop a staged batch", err)
+	w.mu.Lock()
+	u.left--
+	last := u.left == 0
+	w.mu.Unlock()
+	if last {
+		w.dropBatch(u)
 	}
-	w.ackUnit(u)
 }
 
-func (w *worker) tryExpand(m manifest, doubt bool) error {
-	x := &expansion{w: w, doubt: doubt, chunk: 1, look: singles, since: time.Now()}
-	if err := w.e.staged(w.ctx, m, x.part); err != nil {
+// dropBatch drops a batch's parts once none of its runs is left here, and then its
+// manifest.
+func (w *worker) dropBatch(u *unit) {
+	e := w.e
+	if err := e.forget(e.ctx, streamStage, subjectStage+u.batch); err != nil && e.written(err) != nil {
+		w.logError("drop a staged batch", err)
+	}
+	if !e.dead.Load() {
+		w.ack(u)
+	}
+}
+
+func (w *worker) tryExpand(u *unit, m manifest, doubt, began bool) error {
+	x := &expansion{w: w, u: u, runs: m.runs, doubt: doubt, began: began, chunk: 1, look: singles, since: time.Now()}
+	if err := w.e.staged(w.e.ctx, m, x.part); err != nil {
 		return err
 	}
-	if x.g != nil {
-		if err := x.g.wait(w.ctx); err != nil {
-			return err
-		}
+	if err := x.answered(); err != nil {
+		return err
 	}
-	return w.e.commit(w.ctx)
+	return w.e.commit(w.e.ctx)
 }
 
 // expansion is one go at a batch.
 type expansion struct {
 	w     *worker
+	u     *unit // the manifest's
+	runs  int
 	doubt bool
+	began bool // they may have begun before
 	dec   engine.Decoder
 	g     *group     // of the part at hand
 	buf   []byte     // of runs that go together
@@ -70,6 +99,12 @@ type expansion struct {
 // part publishes the runs of one staged part and waits for the answers to the one
 // before, so that the server sets the pace.
 func (x *expansion) part(data []byte) error {
+	x.w.mu.Lock()
+	x.doubt = x.doubt || x.u.ended(time.Now()) > 0 // after a pause another may have expanded it
+	x.w.mu.Unlock()
+	if !x.doubt && !x.late && x.n >= singles && x.w.mayFeed(&x.first, x.runs-x.n) {
+		return x.feed(data)
+	}
 	before := x.g
 	x.g = x.w.pub.group()
 	err := engine.Frames(data, func(body []byte, _ int) error { return x.add(body) })
@@ -77,7 +112,7 @@ func (x *expansion) part(data []byte) error {
 		err = x.flush()
 	}
 	if before != nil {
-		err = errors.Join(err, before.wait(x.w.ctx))
+		err = errors.Join(err, before.wait(x.w.e.ctx))
 	}
 	return err
 }
@@ -101,7 +136,7 @@ func (x *expansion) add(body []byte) error {
 		}
 	}
 	var err error
-	if x.buf, err = engine.AppendNext(x.buf, body, x.doubt); err != nil {
+	if x.buf, err = engine.AppendNext(x.buf, body, x.doubt, x.began); err != nil {
 		return err
 	}
 	x.n++
@@ -119,7 +154,10 @@ func (x *expansion) delay(body []byte) error {
 	}
 	r.Rev++
 	r.Doubt = r.Doubt || x.doubt
-	return x.w.e.addDelayed(x.w.ctx, x.g, &r)
+	if x.began && r.Deaths < math.MaxUint8 {
+		r.Deaths++
+	}
+	return x.w.e.addDelayed(x.w.e.ctx, x.g, &r)
 }
 
 // learn chooses how many runs go together from here on.
@@ -128,7 +166,7 @@ func (x *expansion) learn() error {
 	if err := x.flush(); err != nil {
 		return err
 	}
-	if err := x.g.wait(w.ctx); err != nil { // they have to be there to be learned from
+	if err := x.g.wait(w.e.ctx); err != nil { // they have to be there to be learned from
 		return err
 	}
 	x.g = w.pub.group()
@@ -144,7 +182,7 @@ func (x *expansion) flush() error {
 	if x.held == 0 {
 		return nil
 	}
-	err := x.g.add(x.w.ctx, engine.WriteEnvelope, queueSubject(x.first.Queue), nil, x.buf)
+	err := x.g.add(x.w.e.ctx, engine.WriteEnvelope, queueSubject(x.first.Queue), nil, x.buf)
 	x.buf, x.held = x.buf[:0], 0
 	return err
 }
@@ -168,4 +206,14 @@ func (w *worker) chunk(r *engine.Run, since time.Time) int {
 			return 0
 		}
 	}
+}
+
+// answered waits until all that was published is stored.
+func (x *expansion) answered() error {
+	if x.g == nil {
+		return nil
+	}
+	g := x.g
+	x.g = nil
+	return g.wait(x.w.e.ctx)
 }

@@ -266,10 +266,13 @@ func (f *flusher) before(ctx context.Context, g *group, j *job) error {
 		next := j.it.run
 		next.Rev++
 		next.Doubt = next.Doubt || j.it.doubt // what it was asked about may end meanwhile
+		next.Deaths = j.it.deaths()
 		return g.add(ctx, engine.WriteEnvelope, queueSubject(next.Queue), nil, engine.AppendRun(nil, &next))
 	case jobPark:
 		next := j.it.run
 		next.Rev++
+		next.Doubt = next.Doubt || j.it.again // it may have begun
+		next.Deaths = j.it.deaths()
 		return g.add(ctx, engine.WriteParked, parkSubject(next.Queue, next.Task), nil, engine.AppendRun(nil, &next))
 	}
 	return errors.New("unknown job")
@@ -319,8 +322,17 @@ func (w *worker) releaseAll(jobs []job) {
 	}
 }
 
-// ackUnit acknowledges a message and forgets it.
+// ackUnit acknowledges a message and forgets it. The parts of a batch whose runs
+// were executed from there go before its manifest.
 func (w *worker) ackUnit(u *unit) {
+	if u.batch != "" {
+		w.wg.Go(func() { w.dropBatch(u) })
+		return
+	}
+	w.ack(u)
+}
+
+func (w *worker) ack(u *unit) {
 	w.mu.Lock()
 	reply := u.reply
 	delete(w.units, unitKey{u.in, u.seq})

@@ -107,9 +107,11 @@ func (w *worker) pump() {
 		free := w.o.Slots - w.busy - len(w.regain) - w.ready.n - w.doubts.n
 		main := 0
 		w.ahead, w.moved = 0, 0
+		quick := false // the slots are soon free again
 		for _, in := range w.intakes {
 			if in.src == srcQueue {
 				main++
+				quick = quick || w.aheadLocked(in.queue) > 0
 			}
 		}
 		for _, in := range w.intakes {
@@ -124,6 +126,9 @@ func (w *worker) pump() {
 				share /= 8
 			}
 			if share < 1 && room > 0 {
+				share = 1
+			}
+			if share < 1 && quick && in.open == 0 { // else a queue with much to do would keep others waiting
 				share = 1
 			}
 			if in.per > 1 { // messages are asked for, runs are meant
@@ -191,7 +196,7 @@ func (in *intake) take(m *nats.Msg) {
 	w.mu.Unlock()
 	if mf, ok := parseManifest(m.Header); ok {
 		u.left = 1
-		go w.expand(u, mf, unmarked || r.delivered > 1 || r.seq <= in.doubtTo)
+		go w.expand(u, mf, unmarked || r.delivered > 1 || r.seq <= in.doubtTo, again)
 		return
 	}
 	in.decode(u, m.Data, doubt, again)
@@ -211,21 +216,10 @@ func (in *intake) status(m *nats.Msg) {
 // decode makes items of a message's runs and sends each on its way.
 func (in *intake) decode(u *unit, data []byte, doubt, again bool) {
 	w := in.w
-	n := 0
-	_ = engine.Frames(data, func([]byte, int) error { n++; return nil }) // told below
-	all, items := make([]item, n), make([]*item, 0, n)
-	now := time.Now()
-	err := engine.Frames(data, func(body []byte, off int) error {
-		it := &all[len(items)]
-		it.w, it.u, it.off, it.arrived = w, u, off, now
-		if err := in.dec.Run(body, &it.run); err != nil {
-			return err
-		}
+	items, err := w.items(&in.dec, u, data, func(it *item) {
 		it.redelivered, it.noted = again, it.run.Doubt
 		it.again = again || it.run.Doubt
 		it.doubt = doubt || it.again
-		items = append(items, it)
-		return nil
 	})
 	if err != nil {
 		// A newer version wrote it, or it is damaged: it stays for a worker that
@@ -245,6 +239,25 @@ func (in *intake) decode(u *unit, data []byte, doubt, again bool) {
 		return
 	}
 	w.claim(items)
+}
+
+// items makes items of a message's runs; init sets what is not the same for all.
+func (w *worker) items(dec *engine.Decoder, u *unit, data []byte, init func(*item)) ([]*item, error) {
+	n := 0
+	_ = engine.Frames(data, func([]byte, int) error { n++; return nil }) // told below
+	all, items := make([]item, n), make([]*item, 0, n)
+	now := time.Now()
+	err := engine.Frames(data, func(body []byte, off int) error {
+		it := &all[len(items)]
+		it.w, it.u, it.off, it.arrived = w, u, off, now
+		if err := dec.Run(body, &it.run); err != nil {
+			return err
+		}
+		init(it)
+		items = append(items, it)
+		return nil
+	})
+	return items, err
 }
 
 // claim registers runs as under way here and sorts them.
@@ -269,7 +282,7 @@ func (w *worker) claim(items []*item) {
 		case w.stopping:
 			it.settled = true
 			split = append(split, it)
-		case p == nil:
+		case p == nil && !it.again:
 			park = append(park, it)
 		case chunk && (it.again || p.known && p.slow(len(items), w.o.Slots)):
 			split = append(split, it)

@@ -58,6 +58,7 @@ func (w *worker) stop(ctx context.Context) {
 // ready, asked about, wait for their time, or for an older message of theirs.
 func (w *worker) notBegunLocked() []*item {
 	w.ready = queue{}
+	w.feedLocked()
 	var back []*item
 	for it := range w.doubles {
 		back = append(back, it)
@@ -74,13 +75,13 @@ func (w *worker) notBegunLocked() []*item {
 	return back
 }
 
-// settleAll waits until no attempt is under way.
+// settleAll waits until no attempt is under way, and no batch half expanded.
 func (w *worker) settleAll(ctx context.Context) {
 	t := time.NewTicker(2 * time.Millisecond)
 	defer t.Stop()
 	for {
 		w.mu.Lock()
-		n := w.busy + w.waiting
+		n := w.busy + w.waiting + w.expands
 		w.mu.Unlock()
 		if n == 0 || ctx.Err() != nil {
 			return

@@ -49,6 +49,9 @@ type worker struct {
 	ahead    int                // how many ready runs the slots will finish within a moment
 	doubles  map[*item]bool     // newer messages of runs under way here
 	moved    int                // runs that slots took or ended since the last pump
+	expands  int                // batches that are made messages or fed
+	feeding  int                // batches that wait for few runs to be left
+	low      chan struct{}      // tells one of them
 	waking   bool               // a slot that waited has been told of runs, and has not come yet
 	intakes  []*intake
 	done     chan struct{}
@@ -73,6 +76,7 @@ type unit struct {
 	left      int       // runs of it that have not been settled
 	renewed   time.Time // when its lease began last
 	lapses    int       // how often it had ended before it was renewed
+	batch     string    // the batch whose manifest it is, if its runs are executed from there
 }
 
 // item is a run under way here, from delivery until its end is on disk.
@@ -132,7 +136,7 @@ func (e *Engine) Work(o engine.WorkOptions) (engine.Worker, error) {
 	}
 	w := &worker{
 		e: e, o: o, units: map[unitKey]*unit{}, runs: map[engine.ID]*item{}, tasks: map[taskKey]*pace{}, queues: map[string][]*pace{},
-		doubles: map[*item]bool{}, done: make(chan struct{}),
+		doubles: map[*item]bool{}, low: make(chan struct{}, 1), done: make(chan struct{}),
 	}
 	w.cond = sync.NewCond(&w.mu)
 	w.stops = newCancelled(w) // the log is followed already, and tells of cancelled runs at once
@@ -259,6 +263,7 @@ func (w *worker) next() *item {
 			w.busy++
 			w.moved++
 			low := w.moved > w.ahead/32 || w.ready.n == 0 && w.moved > w.ahead/256
+			w.feedLocked()
 			w.wakeLocked()
 			w.mu.Unlock()
 			if low {

@@ -1,0 +1,111 @@
+package enginetest
+
+import (
+	"context"
+	"strings"
+
+	"github.com/faena-dev/faena/engine"
+)
+
+// heldBatch executes a batch of short runs, but for one in its middle that holds
+// the only slot until gate is closed. It gives the batch, and which one that is.
+func (b *bed) heldBatch(gate chan struct{}) (runs []engine.Run, fs []*future, held int) {
+	b.t.Helper()
+	b.heldWorker(gate)
+	b.one(b.run("echo", "1")).output() // the task is known to be short
+	const n, held0 = 5000, 3000
+	for i := range n {
+		task := "echo"
+		if i == held0 {
+			task = "hold"
+		}
+		runs = append(runs, b.run(task, `"`+strings.Repeat("b", 200)+`"`)) // it is staged
+	}
+	fs = b.batch(runs)
+	b.untilState(runs[held0].ID, engine.Running)
+	return runs, fs, held0
+}
+
+func (b *bed) heldWorker(gate chan struct{}) engine.Worker {
+	return b.worker(1, tasks{"echo": echo, "hold": func(ctx context.Context, _ *engine.Attempt) engine.Outcome {
+		select {
+		case <-gate:
+			return ok("1")
+		case <-ctx.Done():
+			return engine.Outcome{Interrupted: true}
+		}
+	}})
+}
+
+// allEnd wants that the runs succeed, the one that is held after so many starts
+// and the others after one, or two if they were in hand when a process died.
+func (b *bed) allEnd(runs []engine.Run, held, starts, twice int) {
+	b.t.Helper()
+	two := 0
+	for i, r := range runs {
+		b.attach(r.ID).want(engine.Succeeded, "")
+		n := b.led.count(r.ID)
+		if i == held {
+			if n != starts {
+				b.t.Errorf("the run that was under way began %d times, want %d", n, starts)
+			}
+			continue
+		}
+		if n == 2 {
+			two++
+		}
+		if n < 1 || n > 2 {
+			b.t.Errorf("run %d of the batch began %d times, want once", i, n)
+		}
+	}
+	if two > twice {
+		b.t.Errorf("%d runs of the batch began twice, want at most %d", two, twice)
+	}
+}
+
+func testBatchKill(b *bed) {
+	gate := make(chan struct{})
+	runs, _, held := b.heldBatch(gate)
+	b.kill(false)
+	b.agree()
+	close(gate)
+	b.heldWorker(gate)
+	b.allEnd(runs, held, 2, 0)
+	b.agree()
+}
+
+func testBatchKiller(b *bed) {
+	gate := make(chan struct{})
+	runs, _, held := b.heldBatch(gate)
+	for range engine.MaxDeaths - 1 {
+		b.kill(false)
+		b.heldWorker(gate)
+		b.untilState(runs[held].ID, engine.Running)
+	}
+	b.kill(false)
+	b.heldWorker(gate)
+	b.attach(runs[held].ID).want(engine.Failed, engine.CodeLost)
+	if n := b.led.count(runs[held].ID); n != engine.MaxDeaths {
+		b.t.Errorf("it began %d times, want %d", n, engine.MaxDeaths)
+	}
+	for i, r := range runs {
+		if i == held {
+			continue
+		}
+		b.attach(r.ID).want(engine.Succeeded, "")
+		if n := b.led.count(r.ID); n != 1 {
+			b.t.Errorf("run %d of the batch began %d times, want once", i, n)
+		}
+	}
+}
+
+func testBatchStop(b *bed) {
+	gate := make(chan struct{})
+	runs, _, held := b.heldBatch(gate)
+	b.restart()
+	b.agree()
+	close(gate)
+	b.heldWorker(gate)
+	b.allEnd(runs, held, 2, 0)
+	b.agree()
+}
