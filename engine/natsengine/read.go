@@ -282,6 +282,9 @@ func (h *holder) get(ctx context.Context, ids []engine.ID) (*engine.Info, error)
 	}
 	if info.State == engine.Queued || info.State == engine.Scheduled {
 		info.Waits = h.waits(ctx, info)
+		if run == nil && h.unreadable(ctx, row) {
+			info.Waits = "its message cannot be read, because the disk has damaged it: it ends as lost once the queue has come to it"
+		}
 	}
 	return info, nil
 }
@@ -556,6 +559,7 @@ func (h *holder) status(ctx context.Context, op string) *engine.Status {
 	s.Server = h.e.nc.ConnectedServerVersion()
 	s.Node, s.Started = h.e.id, h.e.since
 	s.Accepting = h.e.accepting() == nil
+	s.Damaged = h.unread.Load()
 	if op == opStatus {
 		s.IndexLag = h.lag(ctx)
 	}
