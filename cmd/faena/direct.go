@@ -15,6 +15,7 @@ import (
 
 	"github.com/faena-dev/faena"
 	"github.com/faena-dev/faena/engine/embedded"
+	"github.com/faena-dev/faena/internal/remedy"
 	"github.com/faena-dev/faena/internal/screen"
 	"github.com/faena-dev/faena/internal/workdir"
 )
@@ -132,7 +133,7 @@ func (a *app) here(ctx context.Context, d *direct, j job) error {
 			return err
 		}
 		if dir, err = workdir.Create(root, d.name(), a.args); err != nil {
-			return err
+			return unwritable(fmt.Errorf("%w (XDG_STATE_HOME chooses it)", remedy.Disk(err)))
 		}
 	}
 	defer dir.Close() //nolint:errcheck // nothing is written by it

@@ -9,6 +9,7 @@ import (
 	"github.com/faena-dev/faena"
 	"github.com/faena-dev/faena/internal/outfile"
 	"github.com/faena-dev/faena/tasks/factorial"
+	"github.com/faena-dev/faena/tasks/factorial/size"
 )
 
 // factorials is the command of the factorial task.
@@ -38,21 +39,31 @@ A server refuses by a run that fails: then the exit code is 1.`,
 				if err != nil || n < 0 {
 					return nil, usage("N %q: want a whole number that is not negative", args[0])
 				}
-				if *name != "-" {
-					if err := outfile.Check(*name); err != nil {
-						return nil, usage("%w", err)
-					}
-				}
 				in := factorial.Input{N: n, Digits: *digits}
 				if flags.Lookup("server").Value.String() == "" { // a server has a memory of its own
 					if err := (factorial.Options{}).Check(in); err != nil {
 						return nil, usage("%w", err)
 					}
 				}
+				if *name != "-" {
+					if err := outfile.Check(*name, textSize(in)); err != nil {
+						return nil, unwritable(err)
+					}
+				}
 				return factorialJob(in, *name), nil
 			}
 		},
 	}
+}
+
+// textSize is about how long the text of a result is; what cannot be computed is
+// refused elsewhere.
+func textSize(in factorial.Input) int64 {
+	digits, err := size.Digits(in.N)
+	if err != nil || in.Digits {
+		return 1
+	}
+	return digits
 }
 
 func factorialJob(in factorial.Input, name string) job {
