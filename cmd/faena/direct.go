@@ -28,6 +28,9 @@ type direct struct {
 	slots int
 	// handlers execute the work's tasks.
 	handlers func() []faena.Handler
+	// refused tells that a run of one of the tasks failed because its input asks for
+	// what cannot be done; nil if a failure never says so.
+	refused func(task string, err error) bool
 	// setup adds the command's flags, and gives what checks its arguments and
 	// makes the job of them. Nothing has been stored by then, so that is where bad
 	// input is to be found.
@@ -143,7 +146,7 @@ func (a *app) here(ctx context.Context, d *direct, j job) error {
 		err = errors.Join(err, a.endDirect(s, dir.ID))
 	}
 	f, failed := errors.AsType[*fault](err)
-	failed = failed && f.exit == exitFailed
+	failed = failed && (f.exit == exitFailed || f.exit == exitUsage)
 	switch {
 	case err == nil, failed && ctx.Err() == nil, a.resumed == nil && len(dir.Runs) == 0:
 		return errors.Join(err, dir.Remove()) // nothing to resume
