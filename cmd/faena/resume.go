@@ -9,6 +9,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/faena-dev/faena"
 	"github.com/faena-dev/faena/internal/screen"
 	"github.com/faena-dev/faena/internal/workdir"
 )
@@ -41,6 +42,11 @@ Without an ID it lists what can be resumed, and what is running.`,
 		}
 		dir, err := workdir.Open(root, args[0])
 		switch {
+		case errors.Is(err, workdir.ErrNoID):
+			if _, rerr := faena.ParseID(args[0]); rerr == nil {
+				return usage("%q is the id of a run: faena resume takes those of direct commands, and lists them", args[0])
+			}
+			return usage("%q is no id of a direct command: faena resume lists them", args[0])
 		case errors.Is(err, workdir.ErrNotFound):
 			return &fault{exitNotFound, errors.New("nothing called " + args[0] + " was left behind: faena resume lists what was")}
 		case errors.Is(err, workdir.ErrRunning):
