@@ -21,7 +21,8 @@ func (a *app) resume() *cobra.Command {
 		Long: `Go on with a direct command that was interrupted or killed, in the directory
 and with the arguments it had. Nothing that had finished is done again.
 
-Without an ID it lists what can be resumed, and what is running.`,
+Without an ID it lists what can be resumed, and what is running. On a terminal
+long commands are cut; -o json has all of them.`,
 		Example: `  faena resume
   faena resume factorial-k3m9qd7a
   faena resume --remove factorial-k3m9qd7a`,
@@ -99,7 +100,9 @@ func (a *app) leftBehind(root string, out *format) error {
 			screen.Text(e.ID), state, screen.Text(screen.Ago(time.Now(), e.Started)), screen.Text(commandLine(e.Args)),
 		})
 	}
-	return screen.Table(a.out, screen.Colours(a.out), []string{"ID", "STATE", "STARTED", "COMMAND"}, rows)
+	header := []string{"ID", "STATE", "STARTED", "COMMAND"}
+	screen.Fit(screen.Width(a.out), header, rows)
+	return screen.Table(a.out, screen.Colours(a.out), header, rows)
 }
 
 // commandLine shows arguments as they would be typed, without passwords.
