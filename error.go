@@ -25,7 +25,7 @@ const (
 	CodeTimeout     = engine.CodeTimeout     // an attempt took longer than its timeout
 	CodeDeadline    = engine.CodeDeadline    // the run's deadline has passed
 	CodeInput       = engine.CodeInput       // the input does not decode
-	CodeLost        = engine.CodeLost        // workers died while executing it, too often
+	CodeLost        = engine.CodeLost        // workers died while executing it, too often, or the disk has damaged what was stored of it
 	CodeCancelled   = engine.CodeCancelled   // the run was cancelled
 	CodeInvalid     = engine.CodeInvalid     // an argument is wrong
 	CodeNotFound    = engine.CodeNotFound    // nobody knows the run or queue

@@ -24,8 +24,9 @@ const abandonTime = 10 * time.Second
 // defaults, or from the task's definition if this node has a handler for it;
 // without [Queue] the run goes to the queue from which live workers take the
 // task. An input that does not decode is an error with CodeInput where this node
-// has a handler for the task; elsewhere the run fails. A task that none of them knows is an error with CodeUnknownTask, unless
-// [AllowUnknown] is given.
+// has a handler for the task; elsewhere the run fails at its first attempt, with
+// that code. A task that none of them knows is an error with CodeUnknownTask,
+// unless [AllowUnknown] is given.
 func (n *Node) Submit(ctx context.Context, task string, input json.RawMessage, opts ...Option) (ID, error) {
 	ids, err := n.submitRaw(ctx, task, []json.RawMessage{input}, false, opts)
 	if err != nil {

@@ -13,7 +13,7 @@ const (
 	CodeTimeout     Code = "timeout"      // an attempt took longer than its timeout
 	CodeDeadline    Code = "deadline"     // the run's deadline has passed
 	CodeInput       Code = "input"        // the input does not decode
-	CodeLost        Code = "lost"         // workers died while executing it, too often
+	CodeLost        Code = "lost"         // workers died while executing it, too often, or the disk has damaged what was stored of it
 	CodeCancelled   Code = "cancelled"    // the run was cancelled
 	CodeInvalid     Code = "invalid"      // an argument is wrong
 	CodeNotFound    Code = "not_found"    // nobody knows the run or queue

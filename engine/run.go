@@ -248,6 +248,7 @@ type Status struct {
 	Detail     string        `json:"detail,omitempty"` // what may be lost, or why it is not verified
 	IndexLag   int64         `json:"index_lag"`        // messages not applied yet
 	Accepting  bool          `json:"accepting"`        // false: out of space
+	Damaged    int64         `json:"damaged"`          // stored messages, and runs, found unreadable since its owner started
 	Dir        string        `json:"dir,omitempty"`
 	Node       string        `json:"node"`
 	Started    time.Time     `json:"started"`

@@ -331,6 +331,31 @@ func TestLargeBodiesShareRoom(t *testing.T) {
 	}
 }
 
+// A cursor that is none was answered as a wrong body is, with 422.
+func TestBadCursorIsABadParameter(t *testing.T) {
+	t.Parallel()
+	g := onDisk(t, gateway.Options{})
+	for range 3 {
+		submit(t, g, "echo", `1`, "10s")
+	}
+	next := read[faena.Page](t, send(g, "GET", "/api/v1/runs?limit=1", ""), http.StatusOK).Next
+	if p := read[faena.Page](t, send(g, "GET", "/api/v1/runs?limit=1&cursor="+next, ""), http.StatusOK); len(p.Runs) != 1 || next == "" {
+		t.Errorf("the page behind cursor %q has %d runs, want 1", next, len(p.Runs))
+	}
+	for _, cursor := range []string{"x", "c1", next[1:], next + "0", "zz" + next[2:], "06h0qa6ae0001ba6vxde2kp74"} {
+		for _, states := range []string{"", "state=running&", "state=running&state=queued&", "state=failed&"} {
+			query := "runs?" + states + "cursor=" + cursor
+			p := read[gateway.Problem](t, send(g, "GET", "/api/v1/"+query, ""), http.StatusBadRequest)
+			if p.Code != "invalid" || len(p.Errors) != 1 || p.Errors[0].Location != "query.cursor" || p.Remedy == "" {
+				t.Errorf("GET %s = %+v, want an error at query.cursor with its remedy", query, p)
+			}
+			if w := send(g, "GET", "/"+query, "", "Accept", "text/html"); w.Code != http.StatusBadRequest || !strings.Contains(w.Body.String(), "is not a cursor") {
+				t.Errorf("page %s = %d %s, want 400 and why", query, w.Code, w.Body)
+			}
+		}
+	}
+}
+
 func TestBadBatchAndSelection(t *testing.T) {
 	t.Parallel()
 	g := onFake(t, &fake{}, gateway.Options{})

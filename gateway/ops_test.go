@@ -353,3 +353,15 @@ func TestRequestsAreCounted(t *testing.T) {
 		t.Errorf("requests_handled = %s, want 7", got)
 	}
 }
+
+// Whoever watches the server is to be told that its disk damages what it stores.
+func TestDamageIsAReason(t *testing.T) {
+	t.Parallel()
+	for n, want := range map[int64]string{0: "ok", 2: "degraded"} {
+		g := onFake(t, &fake{status: faena.Status{Accepting: true, Damaged: n}}, gateway.Options{})
+		s := read[gateway.Status](t, send(g, "GET", "/status", ""), http.StatusOK)
+		if told := strings.Contains(strings.Join(s.Reasons, " "), "the disk has damaged what was stored"); s.State != want || told != (n > 0) {
+			t.Errorf("status with %d damaged = %s %q, want %s", n, s.State, s.Reasons, want)
+		}
+	}
+}

@@ -160,7 +160,7 @@ func (g *Gateway) runsPage(w http.ResponseWriter, r *http.Request) error {
 	for _, st := range faena.States() {
 		v.States = append(v.States, st.String())
 	}
-	p, err := g.node.Page(r.Context(), q)
+	p, err := g.turnTo(r.Context(), q)
 	if err != nil {
 		return err
 	}

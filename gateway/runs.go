@@ -1,6 +1,7 @@
 package gateway
 
 import (
+	"context"
 	"fmt"
 	"net/http"
 	"net/url"
@@ -24,7 +25,7 @@ func listParameters() []parameter {
 		{"to", "only runs submitted before this time, in RFC 3339"},
 		{"retried", "true: failed runs that were retried, too"},
 		{"limit", "how many at most, up to 500; default 50"},
-		{"cursor", "the next of the page before"},
+		{"cursor", "the next of the page before, with the same conditions; anything else is answered with 400"},
 	}
 }
 
@@ -89,7 +90,7 @@ func (g *Gateway) list(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	p, err := g.node.Page(r.Context(), q)
+	p, err := g.turnTo(r.Context(), q)
 	if err != nil {
 		return err
 	}
@@ -100,6 +101,15 @@ func (g *Gateway) list(w http.ResponseWriter, r *http.Request) error {
 	}
 	p.Runs = orEmpty(p.Runs)
 	return ok(w, p)
+}
+
+// turnTo reads the page of a list that a URL names.
+func (g *Gateway) turnTo(ctx context.Context, q faena.Query) (*faena.Page, error) {
+	p, err := g.node.Page(ctx, q)
+	if q.Cursor != "" && faena.CodeOf(err) == faena.CodeInvalid { // all else has been checked
+		return nil, wrong("query.cursor", fmt.Sprintf("%q is not a cursor of this list", q.Cursor), "send the next of the page before, with the same conditions, or no cursor for the first page")
+	}
+	return p, err
 }
 
 // runID reads the id in a request's path. One that cannot be an id names nothing.

@@ -54,6 +54,9 @@ func (g *Gateway) look(ctx context.Context) *Status {
 		if !e.Accepting {
 			s.Reasons = append(s.Reasons, "no run is accepted: disk space is short")
 		}
+		if e.Damaged > 0 {
+			s.Reasons = append(s.Reasons, "the disk has damaged what was stored: the log, and failed runs with code lost, say what; check the disk, and submit it again")
+		}
 	}
 	if q, err := g.node.Queues(ctx); err != nil {
 		s.Reasons = append(s.Reasons, "queues cannot be listed: "+err.Error())

@@ -15,6 +15,7 @@ import (
 
 	"github.com/faena-dev/faena"
 	"github.com/faena-dev/faena/engine/embedded"
+	"github.com/faena-dev/faena/internal/remedy"
 	"github.com/faena-dev/faena/internal/screen"
 	"github.com/faena-dev/faena/internal/workdir"
 )
@@ -27,6 +28,9 @@ type direct struct {
 	slots int
 	// handlers execute the work's tasks.
 	handlers func() []faena.Handler
+	// refused tells that a run of one of the tasks failed because its input asks for
+	// what cannot be done; nil if a failure never says so.
+	refused func(task string, err error) bool
 	// setup adds the command's flags, and gives what checks its arguments and
 	// makes the job of them. Nothing has been stored by then, so that is where bad
 	// input is to be found.
@@ -132,7 +136,7 @@ func (a *app) here(ctx context.Context, d *direct, j job) error {
 			return err
 		}
 		if dir, err = workdir.Create(root, d.name(), a.args); err != nil {
-			return err
+			return unwritable(fmt.Errorf("%w (XDG_STATE_HOME chooses it)", remedy.Disk(err)))
 		}
 	}
 	defer dir.Close() //nolint:errcheck // nothing is written by it
@@ -142,7 +146,7 @@ func (a *app) here(ctx context.Context, d *direct, j job) error {
 		err = errors.Join(err, a.endDirect(s, dir.ID))
 	}
 	f, failed := errors.AsType[*fault](err)
-	failed = failed && f.exit == exitFailed
+	failed = failed && (f.exit == exitFailed || f.exit == exitUsage)
 	switch {
 	case err == nil, failed && ctx.Err() == nil, a.resumed == nil && len(dir.Runs) == 0:
 		return errors.Join(err, dir.Remove()) // nothing to resume

@@ -6,6 +6,7 @@ import (
 	"fmt"
 
 	"github.com/faena-dev/faena"
+	"github.com/faena-dev/faena/internal/remedy"
 )
 
 // Exit codes, as faena help exit-codes tells them.
@@ -23,9 +24,10 @@ const exitCodesText = `faena exits with
 
     0  all went well
     1  work failed: a run ended failed or cancelled, or some of several did
-    2  the command line or an input is wrong
+    2  the command line or an input is wrong; so is an id that cannot be one
     3  something needed cannot be reached or is out of room: the server, the
-       index, durable storage; the same command may work later
+       index, durable storage, space for an output; the same command may work
+       later
     4  what was named is not there: a run, a queue, something to resume
     5  refused, because it contradicts what is there: a data directory in use, a
        task that no live worker knows, a run that has ended, another version
@@ -52,6 +54,15 @@ func refused(format string, args ...any) error {
 	return &fault{exitRefused, fmt.Errorf(format, args...)}
 }
 
+// unwritable is what is wrong with an output: its place was chosen wrongly, unless
+// only room is short there.
+func unwritable(err error) error {
+	if remedy.Full(err) {
+		return &fault{exitUnavailable, err}
+	}
+	return usage("%w", err)
+}
+
 // exitCode is what an error means for whoever called the program.
 func exitCode(ctx context.Context, err error) int {
 	if err == nil {
@@ -64,6 +75,9 @@ func exitCode(ctx context.Context, err error) int {
 		return 128 + int(s.sig)
 	}
 	e, ok := errors.AsType[*faena.Error](err)
+	if !ok && remedy.Full(err) {
+		return exitUnavailable
+	}
 	if !ok { // files, pipes, networks
 		return exitFailed
 	}

@@ -3,12 +3,15 @@ package main
 import (
 	"errors"
 	"strconv"
+	"strings"
 
 	"github.com/spf13/pflag"
 
 	"github.com/faena-dev/faena"
 	"github.com/faena-dev/faena/internal/outfile"
 	"github.com/faena-dev/faena/tasks/factorial"
+	"github.com/faena-dev/faena/tasks/factorial/product"
+	"github.com/faena-dev/faena/tasks/factorial/size"
 )
 
 // factorials is the command of the factorial task.
@@ -19,11 +22,12 @@ func factorials() direct {
 file. The file is there whole or not at all.
 
 What would not fit in memory is refused at once, with an estimate and exit code 2.
-A server refuses by a run that fails: then the exit code is 1.`,
+A server refuses by a run that fails; the exit code is the same.`,
 		example: `  faena factorial 1000
   faena factorial 1000000 -o million.txt
   faena factorial --digits 1000000000`,
 		handlers: func() []faena.Handler { return factorial.Handlers(factorial.Options{}) },
+		refused:  factorialRefused,
 		setup: func(flags *pflag.FlagSet) func([]string) (job, error) {
 			name := flags.StringP("output", "o", "-", "`FILE` to write to; - is standard output")
 			digits := flags.Bool("digits", false, "print only how many digits it has; for any N up to 5e17")
@@ -38,15 +42,15 @@ A server refuses by a run that fails: then the exit code is 1.`,
 				if err != nil || n < 0 {
 					return nil, usage("N %q: want a whole number that is not negative", args[0])
 				}
-				if *name != "-" {
-					if err := outfile.Check(*name); err != nil {
-						return nil, usage("%w", err)
-					}
-				}
 				in := factorial.Input{N: n, Digits: *digits}
 				if flags.Lookup("server").Value.String() == "" { // a server has a memory of its own
 					if err := (factorial.Options{}).Check(in); err != nil {
 						return nil, usage("%w", err)
+					}
+				}
+				if *name != "-" {
+					if err := outfile.Check(*name, textSize(in)); err != nil {
+						return nil, unwritable(err)
 					}
 				}
 				return factorialJob(in, *name), nil
@@ -55,10 +59,29 @@ A server refuses by a run that fails: then the exit code is 1.`,
 	}
 }
 
+// factorialRefused tells whether N was refused by whoever was to compute it: that is
+// what a permanent failure means, unless the result was found to be wrong.
+func factorialRefused(task string, err error) bool {
+	return task == factorial.Compute.Name() && faena.CodeOf(err) == faena.CodePermanent && !strings.Contains(err.Error(), product.ErrWrong.Error())
+}
+
+// textSize is about how long the text of a result is; what cannot be computed is
+// refused elsewhere.
+func textSize(in factorial.Input) int64 {
+	digits, err := size.Digits(in.N)
+	if err != nil || in.Digits {
+		return 1
+	}
+	return digits
+}
+
 func factorialJob(in factorial.Input, name string) job {
 	w := &work[factorial.Input, factorial.Output]{task: factorial.Compute, inputs: []factorial.Input{in}}
 	var result factorial.Output
 	w.each = func(_ console, _ factorial.Input, v factorial.Output, err error) error {
+		if factorialRefused(w.task.Name(), err) {
+			return usage("%w", err)
+		}
 		if err != nil {
 			return &fault{exitFailed, err}
 		}

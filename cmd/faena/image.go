@@ -58,7 +58,7 @@ read and written by its workers, which must see them at the same paths.`,
 				}
 				files, err := imaging.Plan(in)
 				if err != nil {
-					return nil, usage("%w", err)
+					return nil, unwritable(err)
 				}
 				return imageJob(files, format), nil
 			}

@@ -10,6 +10,9 @@ import (
 	"os"
 	"os/signal"
 	"syscall"
+
+	"github.com/faena-dev/faena"
+	"github.com/faena-dev/faena/internal/remedy"
 )
 
 // version is set when the program is built.
@@ -35,6 +38,9 @@ func start(directs []direct) int {
 func run(ctx context.Context, directs []direct, args []string, std stdio) int {
 	a := newApp(directs, args, std)
 	err := a.execute(ctx, args)
+	if _, said := errors.AsType[*faena.Error](err); !said && remedy.Full(err) { // else it says what to do
+		err = remedy.Disk(err)
+	}
 	if err != nil {
 		a.complain(ctx, err)
 	}

@@ -9,6 +9,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/faena-dev/faena"
 	"github.com/faena-dev/faena/internal/screen"
 	"github.com/faena-dev/faena/internal/workdir"
 )
@@ -20,7 +21,8 @@ func (a *app) resume() *cobra.Command {
 		Long: `Go on with a direct command that was interrupted or killed, in the directory
 and with the arguments it had. Nothing that had finished is done again.
 
-Without an ID it lists what can be resumed, and what is running.`,
+Without an ID it lists what can be resumed, and what is running. On a terminal
+long commands are cut; -o json has all of them.`,
 		Example: `  faena resume
   faena resume factorial-k3m9qd7a
   faena resume --remove factorial-k3m9qd7a`,
@@ -41,6 +43,11 @@ Without an ID it lists what can be resumed, and what is running.`,
 		}
 		dir, err := workdir.Open(root, args[0])
 		switch {
+		case errors.Is(err, workdir.ErrNoID):
+			if _, rerr := faena.ParseID(args[0]); rerr == nil {
+				return usage("%q is the id of a run: faena resume takes those of direct commands, and lists them", args[0])
+			}
+			return usage("%q is no id of a direct command: faena resume lists them", args[0])
 		case errors.Is(err, workdir.ErrNotFound):
 			return &fault{exitNotFound, errors.New("nothing called " + args[0] + " was left behind: faena resume lists what was")}
 		case errors.Is(err, workdir.ErrRunning):
@@ -93,7 +100,9 @@ func (a *app) leftBehind(root string, out *format) error {
 			screen.Text(e.ID), state, screen.Text(screen.Ago(time.Now(), e.Started)), screen.Text(commandLine(e.Args)),
 		})
 	}
-	return screen.Table(a.out, screen.Colours(a.out), []string{"ID", "STATE", "STARTED", "COMMAND"}, rows)
+	header := []string{"ID", "STATE", "STARTED", "COMMAND"}
+	screen.Fit(screen.Width(a.out), header, rows)
+	return screen.Table(a.out, screen.Colours(a.out), header, rows)
 }
 
 // commandLine shows arguments as they would be typed, without passwords.

@@ -57,6 +57,9 @@ func (s *selection) query(now time.Time) (faena.Query, error) {
 		q.States = append(q.States, state)
 	}
 	for k, v := range s.tags {
+		if k == "" {
+			return q, usage("--tag =%s: want KEY=VALUE", v)
+		}
 		q.Tags = append(q.Tags, faena.Tag{Key: k, Value: v})
 	}
 	if s.since < 0 || s.limit < 1 {

@@ -73,7 +73,7 @@ again and no line comes twice.`,
 				}
 				if *name != "-" {
 					if err := linefile.Check(*name); err != nil {
-						return nil, usage("%w", err)
+						return nil, unwritable(err)
 					}
 				}
 				return newScrapeJob(in, *name, *omit), nil

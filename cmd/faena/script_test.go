@@ -21,6 +21,7 @@ import (
 
 	"github.com/rogpeppe/go-internal/testscript"
 
+	"github.com/faena-dev/faena"
 	main "github.com/faena-dev/faena/cmd/faena"
 	"github.com/faena-dev/faena/engine/embedded"
 )
@@ -46,7 +47,7 @@ func TestScripts(t *testing.T) {
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
 			"exits": exits, "until": until, "lines": lines, "left": left, "perm": perm, "env-from": envFrom,
 			"site": site, "urls": urls,
-			"more": more, "forget": forget, "port": port, "fetch": fetch, "post": post, "bare": bare, "weak": weak, "interrupt": interrupt,
+			"more": more, "forget": forget, "port": port, "fetch": fetch, "post": post, "bare": bare, "others": others, "weak": weak, "interrupt": interrupt,
 			"once": once,
 		},
 	})
@@ -238,8 +239,21 @@ func fetch(ts *testscript.TestScript, _ bool, args []string) {
 }
 
 // bare starts a server that executes nothing, and makes it the one to use.
-func bare(ts *testscript.TestScript, _ bool, _ []string) {
-	dir := ts.MkAbs("bare")
+func bare(ts *testscript.TestScript, _ bool, _ []string) { listening(ts, "bare") }
+
+// others starts a server of another program's, with a task of its own.
+func others(ts *testscript.TestScript, _ bool, _ []string) {
+	node, err := faena.Open(context.Background(), listening(ts, "others"), faena.Options{Logger: slog.New(slog.DiscardHandler)})
+	ts.Check(err)
+	ts.Defer(func() { ts.Check(node.Close()) })
+	type in struct {
+		Count int `json:"count"`
+	}
+	ts.Check(node.Handle(faena.Define[in, int]("theirs").With(func(_ context.Context, v in) (int, error) { return v.Count, nil })))
+}
+
+func listening(ts *testscript.TestScript, name string) *embedded.Engine {
+	dir := ts.MkAbs(name)
 	eng, err := embedded.Open(context.Background(), embedded.Options{
 		Dir: dir, Durability: embedded.Fast, Listen: "127.0.0.1:0", Logger: slog.New(slog.DiscardHandler),
 	})
@@ -249,6 +263,7 @@ func bare(ts *testscript.TestScript, _ bool, _ []string) {
 	ts.Check(err)
 	ts.Setenv("FAENA_SERVER", at.URL)
 	ts.Setenv("FAENA_TOKEN", at.Secret)
+	return eng
 }
 
 // post FILE URL JSON sends JSON to an address and keeps the answer in a file.

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
+	"strconv"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -167,9 +168,12 @@ func (s *serving) check() (err error) {
 
 // listenable refuses to be reached from elsewhere unless that is spelled out.
 func listenable(flag, addr string, insecure bool) error {
-	host, _, err := net.SplitHostPort(addr)
+	host, port, err := net.SplitHostPort(addr)
+	if err == nil {
+		_, err = strconv.ParseUint(port, 10, 16)
+	}
 	if err != nil {
-		return usage("--%s %q: want host:port, such as 127.0.0.1:4222", flag, addr)
+		return usage("--%s %q: want host:port, such as 127.0.0.1:4222, with a port from 0 to 65535", flag, addr)
 	}
 	if isLoopback(host) || insecure {
 		return nil

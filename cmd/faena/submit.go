@@ -144,6 +144,11 @@ func (a *app) result(ctx context.Context, node *faena.Node, task string, id faen
 	if ctx.Err() != nil {
 		a.note("the run goes on: faena runs watch %s shows it, faena runs cancel %s ends it", id, id)
 	}
+	for _, d := range a.directs {
+		if d.refused != nil && d.refused(task, err) {
+			return usage("%w", err)
+		}
+	}
 	if err != nil {
 		return err
 	}

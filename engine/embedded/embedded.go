@@ -103,7 +103,8 @@ func Open(ctx context.Context, o Options) (*Engine, error) {
 	}
 	e := &Engine{o: o, log: o.Logger, stop: make(chan struct{})}
 	if err := e.open(ctx); err != nil {
-		e.Close() //nolint:errcheck,gosec // the first error counts
+		err = e.advise(err) // before the directory is closed
+		e.Close()           //nolint:errcheck,gosec // the first error counts
 		return nil, err
 	}
 	return e, nil

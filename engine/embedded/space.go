@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/faena-dev/faena/engine"
+	"github.com/faena-dev/faena/internal/remedy"
 )
 
 const (
@@ -59,6 +60,28 @@ func (e *Engine) writable() error {
 		return &engine.Error{Code: engine.CodeFull, Op: "delete what is done with", Err: errors.New("the disk is full: free some space")}
 	}
 	return nil
+}
+
+// advise says what to do about an error of opening that is for the disk. The
+// server's own errors do not tell that it is full.
+func (e *Engine) advise(err error) error {
+	switch engine.CodeOf(err) {
+	case engine.CodeConflict, engine.CodeInvalid, engine.CodeVersion:
+		return err
+	default:
+	}
+	if _, weak := errors.AsType[*NotDurableError](err); weak {
+		return err
+	}
+	full := remedy.Full(err)
+	if e.dir != nil && !full {
+		free, _, serr := e.dir.space()
+		full = serr == nil && free < brokenBelow
+	}
+	if full {
+		return &engine.Error{Code: engine.CodeFull, Op: "open engine", Err: fmt.Errorf("%w: the disk of %s is full: free some space, or choose another directory", err, e.o.Dir)}
+	}
+	return remedy.Disk(err)
 }
 
 // watchSpace stops accepting below the margin, and starts the server again when

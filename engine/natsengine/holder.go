@@ -50,6 +50,8 @@ type holder struct {
 	got     map[string]uint64 // sequences handed to the feeder
 	tails   map[string]*tail  // by position
 	opened  map[string]uint64 // ends of streams when this process opened
+	before  []index.Row       // open runs of an index that was given up
+	unread  atomic.Int64      // messages found unreadable
 
 	retryMu   sync.Mutex
 	nodes     nodes
@@ -77,6 +79,7 @@ func openHolder(ctx context.Context, e *Engine, cfg IndexConfig) (*holder, error
 	}
 	if !ok {
 		e.log.WarnContext(ctx, "the index is ahead of the streams, as after a power cut: it is built anew")
+		h.remember(ctx)
 		h.ix.Close() //nolint:errcheck,gosec // it is removed
 		if err := index.Remove(cfg.Path); err != nil {
 			return nil, fmt.Errorf("remove the index: %w", err)
@@ -178,6 +181,9 @@ func (h *holder) start(ctx context.Context) error {
 	if err := h.recoverFailed(ctx); err != nil {
 		return err
 	}
+	if err := h.checkStored(ctx); err != nil {
+		return err
+	}
 	if err := h.recover(ctx); err != nil {
 		return err
 	}
@@ -246,7 +252,7 @@ func (h *holder) follow(pos string, take func(pos string) func(*nats.Msg, uint64
 	return nil
 }
 
-func (h *holder) followQueue(_ context.Context, name string) error {
+func (h *holder) followQueue(ctx context.Context, name string) error {
 	pos := posQueue(name)
 	h.mu.Lock()
 	_, there := h.tails[pos]
@@ -254,7 +260,7 @@ func (h *holder) followQueue(_ context.Context, name string) error {
 	if there {
 		return nil
 	}
-	return h.follow(pos, h.takeQueue)
+	return h.follow(pos, h.whole(ctx, h.takeQueue))
 }
 
 // place is up to where a follower has come.

@@ -133,6 +133,9 @@ func (k *keeper) purgeQueue(ctx context.Context, q string, now time.Time) error 
 		return err
 	}
 	k.floors[floorKey(srcQueue, q)] = floor
+	if err := h.endDamaged(ctx, q, floor); err != nil {
+		return err
+	}
 	to := min(floor, h.position(pos))
 	if err := k.purgeTo(ctx, queueStream(q), "", to, now); err != nil {
 		return err

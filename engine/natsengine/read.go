@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"cmp"
 	"context"
+	"encoding/hex"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -282,6 +283,9 @@ func (h *holder) get(ctx context.Context, ids []engine.ID) (*engine.Info, error)
 	}
 	if info.State == engine.Queued || info.State == engine.Scheduled {
 		info.Waits = h.waits(ctx, info)
+		if run == nil && h.unreadable(ctx, row) {
+			info.Waits = "its message cannot be read, because the disk has damaged it: it ends as lost once the queue has come to it"
+		}
 	}
 	return info, nil
 }
@@ -394,9 +398,12 @@ func (h *holder) list(_ context.Context, q engine.Query) (*engine.Page, error) {
 	for _, t := range q.Tags {
 		iq.Tags = append(iq.Tags, index.Tag{Key: t.Key, Value: t.Value})
 	}
+	if b, err := hex.DecodeString(q.Cursor); err != nil || len(b) != 0 && len(b) != len(index.ID{}) {
+		return nil, badCursor(q.Cursor)
+	}
 	rows, next, err := h.ix.List(iq)
 	if err != nil {
-		return nil, &engine.Error{Code: engine.CodeInvalid, Op: "list", Err: err}
+		return nil, fmt.Errorf("ask the index: %w", err)
 	}
 	p := &engine.Page{Runs: make([]engine.Info, 0, len(rows)), Next: next}
 	for i := range rows {
@@ -409,6 +416,10 @@ func (h *holder) list(_ context.Context, q engine.Query) (*engine.Page, error) {
 	return p, nil
 }
 
+func badCursor(s string) error {
+	return &engine.Error{Code: engine.CodeInvalid, Op: "list", Err: fmt.Errorf("%q is not a cursor of this list: use the next of the page before, with the same conditions", s)}
+}
+
 // listLive lists what nodes report as under way: it is in no stream.
 func (h *holder) listLive(q engine.Query) (*engine.Page, error) {
 	ids := h.nodes.live()
@@ -416,7 +427,7 @@ func (h *holder) listLive(q engine.Query) (*engine.Page, error) {
 	if q.Cursor != "" {
 		var err error
 		if before, err = engine.ParseID(q.Cursor); err != nil {
-			return nil, err
+			return nil, badCursor(q.Cursor)
 		}
 	}
 	limit := q.Limit
@@ -556,6 +567,7 @@ func (h *holder) status(ctx context.Context, op string) *engine.Status {
 	s.Server = h.e.nc.ConnectedServerVersion()
 	s.Node, s.Started = h.e.id, h.e.since
 	s.Accepting = h.e.accepting() == nil
+	s.Damaged = h.unread.Load()
 	if op == opStatus {
 		s.IndexLag = h.lag(ctx)
 	}

@@ -17,11 +17,9 @@ import (
 // recover sets things right after this server was down. Where no other process
 // can hold a lease any more, or where a power cut may have left consumers ahead
 // of the log, consumers are made anew: everything that stands in a queue is then
-// delivered again, and asked about, because it is older than this moment.
+// delivered again, and asked about, because it is older than this moment. Else
+// only those are that a damaged message holds up.
 func (h *holder) recover(ctx context.Context) error {
-	if !h.cfg.Alone && !h.cfg.Unsure {
-		return nil
-	}
 	streams := []string{streamDelayed}
 	h.mu.Lock()
 	for pos := range h.tails {
@@ -48,6 +46,15 @@ func (h *holder) renewConsumers(ctx context.Context, stream string) error {
 		return err
 	}
 	for _, i := range all {
+		if !h.cfg.Alone && !h.cfg.Unsure {
+			stuck, err := h.stuck(ctx, stream, i)
+			if err != nil {
+				return err
+			}
+			if !stuck {
+				continue
+			}
+		}
 		e.beganMu.Lock()
 		e.beganTo[stream+" "+i.Name] = i.Delivered.Stream
 		e.beganMu.Unlock()

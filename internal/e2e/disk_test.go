@@ -67,6 +67,26 @@ func fill(t *testing.T, dir string, leave uint64) string {
 	}
 }
 
+// A disk that is full when an engine opens is said to be, whatever failed first.
+func TestFullDiskAtStart(t *testing.T) {
+	t.Parallel()
+	for _, leave := range []uint64{0, 128 << 10} {
+		disk := smallDisk(t, "8m")
+		fill(t, disk, leave)
+		eng, err := embedded.Open(t.Context(), embedded.Options{Dir: filepath.Join(disk, "data"), Durability: embedded.Fast})
+		if err == nil { // there was room enough to start, if for no run
+			status, serr := eng.Status(t.Context())
+			if err := errors.Join(serr, eng.Close()); err != nil || status.Accepting || leave == 0 {
+				t.Errorf("with %d bytes free Open = nil, then %+v, %v, want an error, or an engine that accepts nothing", leave, status, err)
+			}
+			continue
+		}
+		if faena.CodeOf(err) != faena.CodeFull || !strings.Contains(err.Error(), "is full: free some space, or choose another directory") {
+			t.Errorf("with %d bytes free Open = %v (%s), want code full and what to do", leave, err, faena.CodeOf(err))
+		}
+	}
+}
+
 // TestFullDisk fills the disk under load, first below the margin and then up to
 // the last byte, and gives the space back: nothing acknowledged is lost.
 func TestFullDisk(t *testing.T) {

@@ -10,9 +10,11 @@ import (
 	"io"
 	"io/fs"
 	"os"
+
+	"github.com/faena-dev/faena/internal/remedy"
 )
 
-var errDirectory = errors.New("it is a directory")
+var errDirectory = errors.New("it is a directory: name a file in it")
 
 // Check tells whether Create or Continue of name would go, as far as that can be
 // known before. It leaves nothing behind, and what is there as it is.
@@ -126,5 +128,5 @@ func wrap(name string, err error) error {
 	if e, ok := errors.AsType[*fs.PathError](err); ok {
 		err = e.Err // the name stands before it
 	}
-	return fmt.Errorf("write to %s: %w", name, err)
+	return fmt.Errorf("write to %s: %w", name, remedy.Disk(err))
 }

@@ -10,24 +10,37 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+
+	"github.com/faena-dev/faena/internal/remedy"
 )
 
-// Check tells whether Write of name would go, as far as that can be known before:
-// it is for the time before a long computation. It leaves nothing behind, and what
-// is there as it is.
-func Check(name string) error {
+// Check tells whether Write of name, of about so many bytes, would go, as far as
+// that can be known before: it is for the time before a long computation. It
+// leaves nothing behind, and what is there as it is.
+func Check(name string, size int64) error {
 	t, err := find(name)
-	if err != nil {
-		return fmt.Errorf("write to %s: %w", name, err)
-	}
-	if t.special {
+	if err == nil && t.special {
 		return nil // to open a pipe would wait for its reader
 	}
-	f, err := t.create()
+	if err == nil {
+		err = remedy.Room(filepath.Dir(t.path), size)
+	}
+	var f *os.File
+	if err == nil {
+		f, err = t.create()
+	}
 	if err != nil {
-		return fmt.Errorf("write to %s: %w", name, err)
+		return wrap(name, err)
 	}
 	return errors.Join(f.Close(), os.Remove(f.Name()))
+}
+
+// wrap says what was tried and what to do.
+func wrap(name string, err error) error {
+	if e, ok := errors.AsType[*fs.PathError](err); ok {
+		err = e.Err // its name stands before it, or says nothing to anybody
+	}
+	return fmt.Errorf("write to %s: %w", name, remedy.Disk(err))
 }
 
 // Write gives fn a buffered writer, and what is written to it becomes the content
@@ -42,7 +55,7 @@ func Write(name string, fn func(io.Writer) error) error {
 		err = t.replace(fn)
 	}
 	if err != nil {
-		return fmt.Errorf("write to %s: %w", name, err)
+		return wrap(name, err)
 	}
 	return nil
 }
@@ -54,7 +67,7 @@ type target struct {
 	special bool        // no regular file
 }
 
-var errDirectory = errors.New("it is a directory")
+var errDirectory = errors.New("it is a directory: name a file in it")
 
 func find(name string) (target, error) {
 	path, err := filepath.EvalSymlinks(name)
@@ -86,11 +99,7 @@ func find(name string) (target, error) {
 // create makes an empty file beside the target.
 func (t target) create() (*os.File, error) {
 	path := filepath.Join(filepath.Dir(t.path), "."+filepath.Base(t.path)+"."+rand.Text()[:8])
-	f, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o666) //nolint:gosec // less what the umask says, as any program's output
-	if e, ok := errors.AsType[*fs.PathError](err); ok {
-		return nil, e.Err // its name says nothing to anybody
-	}
-	return f, err
+	return os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o666) //nolint:gosec // less what the umask says, as any program's output
 }
 
 func (t target) replace(fn func(io.Writer) error) error {

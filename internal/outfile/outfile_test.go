@@ -4,8 +4,12 @@ import (
 	"errors"
 	"io"
 	"io/fs"
+	"math"
 	"os"
 	"path/filepath"
+	"runtime"
+	"strings"
+	"syscall"
 	"testing"
 
 	"github.com/faena-dev/faena/internal/outfile"
@@ -41,7 +45,7 @@ func TestWrite(t *testing.T) {
 	dir := t.TempDir()
 	path := filepath.Join(dir, "out")
 	for _, text := range []string{"first\n", "", "third"} {
-		if err := outfile.Check(path); err != nil {
+		if err := outfile.Check(path, 1); err != nil {
 			t.Fatalf("Check = %v", err)
 		}
 		if err := outfile.Write(path, write(text)); err != nil {
@@ -99,12 +103,14 @@ func TestCheckRefuses(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, name := range []string{dir, filepath.Join(dir, "none", "out"), filepath.Join(file, "out"), ""} {
-		if err := outfile.Check(name); err == nil {
-			t.Errorf("Check(%q) = nil, want an error", name)
+		for _, err := range []error{outfile.Check(name, 1), outfile.Write(name, write("x"))} {
+			if err == nil || !strings.Contains(err.Error(), "choose another place") && !strings.Contains(err.Error(), "name a file in it") {
+				t.Errorf("Check or Write(%q) = %v, want an error that says what to do", name, err)
+			}
 		}
-		if err := outfile.Write(name, write("x")); err == nil {
-			t.Errorf("Write(%q) = nil, want an error", name)
-		}
+	}
+	if err := outfile.Check(filepath.Join(dir, "out"), math.MaxInt64); runtime.GOOS == "linux" && (!errors.Is(err, syscall.ENOSPC) || !strings.Contains(err.Error(), "free some space")) {
+		t.Errorf("Check of a file larger than the disk = %v, want an error that says what to do", err)
 	}
 	if n := entries(t, dir); n != 1 {
 		t.Errorf("there are %d files, want 1", n)
@@ -113,13 +119,13 @@ func TestCheckRefuses(t *testing.T) {
 
 func TestDevice(t *testing.T) {
 	t.Parallel()
-	if err := errors.Join(outfile.Check(os.DevNull), outfile.Write(os.DevNull, write("x"))); err != nil {
+	if err := errors.Join(outfile.Check(os.DevNull, 1), outfile.Write(os.DevNull, write("x"))); err != nil {
 		t.Errorf("write to %s = %v", os.DevNull, err)
 	}
 	if _, err := os.Stat("/dev/full"); err != nil {
 		t.Skip("there is no device that is always full")
 	}
-	if err := outfile.Write("/dev/full", write("x")); err == nil {
-		t.Error("Write to a full device = nil, want an error")
+	if err := outfile.Write("/dev/full", write("x")); err == nil || !strings.Contains(err.Error(), "/dev/full: no space left on device: free some space") {
+		t.Errorf("Write to a full device = %v, want an error that says what to do", err)
 	}
 }

@@ -39,17 +39,17 @@ func Colours(w io.Writer) bool {
 	return os.Getenv("NO_COLOR") == "" && os.Getenv("TERM") != "dumb" && IsTerminal(w)
 }
 
-// Height is a terminal's number of lines, 0 for anything else.
-func Height(w io.Writer) int {
+// Width is a terminal's number of columns, 0 for anything else.
+func Width(w io.Writer) int {
 	f, ok := w.(*os.File)
 	if !ok {
 		return 0
 	}
-	_, h, err := term.GetSize(int(f.Fd()))
+	width, _, err := term.GetSize(int(f.Fd()))
 	if err != nil {
 		return 0
 	}
-	return h
+	return width
 }
 
 // Cell is one text of a table.
@@ -95,6 +95,28 @@ func Table(w io.Writer, colours bool, header []string, rows [][]Cell) error {
 	}
 	_, err := io.WriteString(w, b.String())
 	return err
+}
+
+// leastShown is the width that Fit leaves of a text at least.
+const leastShown = 12
+
+// Fit shortens the texts of the last column so that Table keeps to so many
+// columns, if the others leave it room; 0 is for any number.
+func Fit(width int, header []string, rows [][]Cell) {
+	if width == 0 {
+		return
+	}
+	last := len(header) - 1
+	for i := range last {
+		most := runewidth.StringWidth(header[i])
+		for _, row := range rows {
+			most = max(most, runewidth.StringWidth(Clean(row[i].Text)))
+		}
+		width -= most + 2
+	}
+	for _, row := range rows {
+		row[last].Text = runewidth.Truncate(Clean(row[last].Text), max(width, leastShown), "…")
+	}
 }
 
 // Paint gives the text in a colour, if colours is set.

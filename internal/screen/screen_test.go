@@ -27,6 +27,30 @@ func TestTableAligns(t *testing.T) {
 	}
 }
 
+func TestFit(t *testing.T) {
+	t.Parallel()
+	for width, want := range map[int]string{
+		0:  "ID    NOTE\n日本  this is a long text\n1     short\n",
+		80: "ID    NOTE\n日本  this is a long text\n1     short\n",
+		20: "ID    NOTE\n日本  this is a lon…\n1     short\n",
+		5:  "ID    NOTE\n日本  this is a l…\n1     short\n",
+	} {
+		var b bytes.Buffer
+		header := []string{"ID", "NOTE"}
+		rows := [][]screen.Cell{
+			{screen.Text("日本"), screen.Text("this is a long text")},
+			{screen.Text("1"), screen.Text("short")},
+		}
+		screen.Fit(width, header, rows)
+		if err := screen.Table(&b, false, header, rows); err != nil {
+			t.Fatal(err)
+		}
+		if diff := cmp.Diff(want, b.String()); diff != "" {
+			t.Errorf("Table fit to %d (-want +got):\n%s", width, diff)
+		}
+	}
+}
+
 func TestTableColours(t *testing.T) {
 	t.Parallel()
 	var b bytes.Buffer

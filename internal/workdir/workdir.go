@@ -18,6 +18,7 @@ import (
 
 // What branches callers.
 var (
+	ErrNoID     = errors.New("that is no id of a call: want its name, - and 8 letters and digits")
 	ErrNotFound = errors.New("nothing of that id was left behind")
 	ErrRunning  = errors.New("its process is still running")
 )
@@ -63,7 +64,7 @@ func Create(root, name string, args []string) (*Dir, error) {
 		return nil, fmt.Errorf("find the working directory: %w", err)
 	}
 	d := &Dir{Job: Job{
-		ID: name + "-" + strings.ToLower(rand.Text()[:8]), Args: slices.Clone(args), Cwd: cwd,
+		ID: name + "-" + strings.ToLower(rand.Text()[:idLetters]), Args: slices.Clone(args), Cwd: cwd,
 		Started: time.Now().UTC(), PID: os.Getpid(),
 	}}
 	d.path = filepath.Join(root, d.ID)
@@ -79,11 +80,11 @@ func Create(root, name string, args []string) (*Dir, error) {
 	return d, nil
 }
 
-// Open takes over a directory left behind. An id that is not there gives
-// ErrNotFound, one whose process lives ErrRunning.
+// Open takes over a directory left behind. What cannot be an id gives ErrNoID, an
+// id that is not there ErrNotFound, one whose process lives ErrRunning.
 func Open(root, id string) (*Dir, error) {
-	if !valid(id) {
-		return nil, ErrNotFound
+	if !shaped(id) {
+		return nil, ErrNoID
 	}
 	d := &Dir{path: filepath.Join(root, id)}
 	if _, err := os.Stat(filepath.Join(d.path, jobFile)); errors.Is(err, fs.ErrNotExist) {
@@ -209,6 +210,15 @@ func read(path string) (Job, error) {
 		return j, fmt.Errorf("%s is damaged: remove the directory", filepath.Join(path, jobFile))
 	}
 	return j, nil
+}
+
+// idLetters is how many letters made by chance an id ends with.
+const idLetters = 8
+
+// shaped tells whether Create may have made an id.
+func shaped(id string) bool {
+	name := len(id) - idLetters - 1
+	return valid(id) && name > 0 && id[name] == '-' && !strings.ContainsAny(id[name+1:], "0189-")
 }
 
 // valid keeps an id from being a path.

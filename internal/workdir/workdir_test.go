@@ -66,8 +66,8 @@ func TestIDsAreNoPaths(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, id := range []string{"", ".", "..", "../other/" + outside.ID, "Sum-x", ".gone-a"} {
-		if _, err := workdir.Open(filepath.Join(root, "work"), id); !errors.Is(err, workdir.ErrNotFound) {
-			t.Errorf("Open(%q) = %v, want ErrNotFound", id, err)
+		if _, err := workdir.Open(filepath.Join(root, "work"), id); !errors.Is(err, workdir.ErrNoID) {
+			t.Errorf("Open(%q) = %v, want ErrNoID", id, err)
 		}
 	}
 }

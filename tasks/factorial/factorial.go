@@ -19,6 +19,8 @@ package factorial
 
 import (
 	"cmp"
+	"encoding/json"
+	"errors"
 	"fmt"
 	"math/big"
 	"time"
@@ -62,6 +64,23 @@ type Input struct {
 	// Digits asks for the number of digits only, which takes no time for any N up
 	// to about 5·10¹⁷.
 	Digits bool `json:"digits,omitempty"`
+}
+
+// UnmarshalJSON refuses an input that names no N: the factorial of 0 is not what
+// whoever forgot it wants.
+func (in *Input) UnmarshalJSON(b []byte) error {
+	var v struct {
+		N      *int64 `json:"n"`
+		Digits bool   `json:"digits"`
+	}
+	if err := json.Unmarshal(b, &v); err != nil {
+		return err
+	}
+	if v.N == nil {
+		return errors.New(`field "n" is missing: want the whole number whose factorial is to be computed`)
+	}
+	*in = Input{N: *v.N, Digits: v.Digits}
+	return nil
 }
 
 // Output is what a run of Compute gives.

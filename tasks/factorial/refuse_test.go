@@ -40,6 +40,39 @@ func TestComputeRefusesAtOnce(t *testing.T) {
 	}
 }
 
+// An input without n was taken for 0.
+func TestInputNamesN(t *testing.T) {
+	t.Parallel()
+	node := open(t, filepath.Join(t.TempDir(), "data"), faena.Options{})
+	handle(t, node, factorial.Options{})
+	for in, want := range map[string]string{
+		`{}`:                `field "n" is missing`,
+		`null`:              `field "n" is missing`,
+		`{"digits":true}`:   `field "n" is missing`,
+		`{"n":null}`:        `field "n" is missing`,
+		`{"n":"a"}`:         `field "n": want int64, got string`,
+		`{"n":1.5}`:         `field "n": want int64, got number 1.5`,
+		`[]`:                `got array`,
+		`{"n":0}`:           "",
+		`{"n":3,"more":{}}`: "",
+	} {
+		_, err := node.Submit(t.Context(), "factorial", json.RawMessage(in))
+		if want == "" {
+			if err != nil {
+				t.Errorf("Submit(%s) = %v, want nil", in, err)
+			}
+			continue
+		}
+		if faena.CodeOf(err) != faena.CodeInput || !strings.Contains(err.Error(), want) {
+			t.Errorf("Submit(%s) = %v, want code input and %q", in, err, want)
+		}
+	}
+	var in factorial.Input
+	if err := json.Unmarshal([]byte(`{"n":7,"digits":true}`), &in); err != nil || in != (factorial.Input{N: 7, Digits: true}) {
+		t.Errorf("Unmarshal = %+v, %v, want both fields", in, err)
+	}
+}
+
 // Check says before a run what the run would say.
 func TestCheck(t *testing.T) {
 	t.Parallel()

@@ -111,7 +111,7 @@ func follow(dir string, known map[string]string) string {
 // the outputs' directories that exist.
 func writable(out string, items []file.Item) error {
 	if err := os.MkdirAll(out, 0o777); err != nil { //nolint:gosec // the umask decides, as for any output
-		return fmt.Errorf("make the output directory: %w", err)
+		return file.Explain("make the output directory", err)
 	}
 	tried := map[string]bool{}
 	for _, dir := range append([]file.Item{{Out: filepath.Join(out, "any")}}, items...) {

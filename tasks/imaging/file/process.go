@@ -141,7 +141,7 @@ func (p *process) run(ctx context.Context) error {
 	}()
 	sum := &tally{h: sha256.New()}
 	if err := codec.Encode(ctx, io.MultiWriter(t.file, sum), pic, p.res.Format, p.opts.Quality); err != nil {
-		return explain("write "+p.res.Out, err)
+		return Explain("write "+p.res.Out, err)
 	}
 	if p.res.Unchanged, err = t.commit(p.opts.Overwrite); err != nil {
 		return err
@@ -155,7 +155,7 @@ func (p *process) load() error {
 	// A pipe or a device would block on opening.
 	info, err := os.Stat(p.res.In)
 	if err != nil {
-		return explain("open", err)
+		return Explain("open", err)
 	}
 	if !info.Mode().IsRegular() {
 		return fmt.Errorf("this is not a file but %s: name the files in it", kind(info))
@@ -178,7 +178,7 @@ func (p *process) load() error {
 	}
 	p.data, err = read(p.res.In, limit)
 	if err != nil {
-		return explain("read", err)
+		return Explain("read", err)
 	}
 	p.res.BytesIn = int64(len(p.data))
 	return nil

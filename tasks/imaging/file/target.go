@@ -30,13 +30,13 @@ type target struct {
 func newTarget(out string) (*target, error) {
 	dir := filepath.Dir(out)
 	if err := os.MkdirAll(dir, 0o777); err != nil { //nolint:gosec // G301: the umask decides, as for any output
-		return nil, explain("make the output directory "+dir, err)
+		return nil, Explain("make the output directory "+dir, err)
 	}
 	for {
 		name := filepath.Join(dir, tempPrefix+rand.Text()+tempSuffix)
 		f, err := os.OpenFile(name, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o666) //nolint:gosec // G302, G304: as above
 		if err != nil {
-			return nil, explain("write to "+dir, err)
+			return nil, Explain("write to "+dir, err)
 		}
 		busy := lock(f)
 		_, gone := os.Lstat(name)
@@ -57,7 +57,7 @@ func (t *target) discard() {
 // is there already.
 func (t *target) commit(overwrite bool) (unchanged bool, err error) {
 	if err := t.sync(); err != nil {
-		return false, explain("write "+t.out, err)
+		return false, Explain("write "+t.out, err)
 	}
 	if overwrite {
 		err = os.Rename(t.file.Name(), t.out)
@@ -74,10 +74,10 @@ func (t *target) commit(overwrite bool) (unchanged bool, err error) {
 		return false, fmt.Errorf("write %s: %w", t.out, ErrSwept)
 	}
 	if err != nil {
-		return false, explain("write "+t.out, err)
+		return false, Explain("write "+t.out, err)
 	}
 	if err := syncDir(filepath.Dir(t.out)); err != nil {
-		return false, explain("write "+t.out, err)
+		return false, Explain("write "+t.out, err)
 	}
 	return false, nil
 }
@@ -196,8 +196,8 @@ func sweep(name string, age time.Duration) error {
 	return os.Remove(name)
 }
 
-// explain adds what to do to an error of the file system.
-func explain(what string, err error) error {
+// Explain adds to an error of the file system what was tried and what to do.
+func Explain(what string, err error) error {
 	remedy := ""
 	switch {
 	case errors.Is(err, fs.ErrPermission), errors.Is(err, syscall.EROFS):
