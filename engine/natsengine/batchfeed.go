@@ -2,6 +2,7 @@ package natsengine
 
 import (
 	"context"
+	"slices"
 	"time"
 
 	"github.com/faena-dev/faena/engine"
@@ -39,10 +40,8 @@ func (n *nodes) others(id, queue string) bool {
 		if other == id {
 			continue
 		}
-		for _, q := range s.info.Queues {
-			if q == queue {
-				return true
-			}
+		if slices.Contains(s.info.Queues, queue) {
+			return true
 		}
 	}
 	return false
