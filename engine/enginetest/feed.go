@@ -3,6 +3,7 @@ package enginetest
 import (
 	"context"
 	"strings"
+	"time"
 
 	"github.com/faena-dev/faena/engine"
 )
@@ -108,4 +109,32 @@ func testBatchStop(b *bed) {
 	b.heldWorker(gate)
 	b.allEnd(runs, held, 2, 0)
 	b.agree()
+}
+
+// After a restart, messages of several runs are split, because they may have begun.
+// That must not take a turn of the worker's clock for each.
+func testManyAfterRestart(b *bed) {
+	w := b.worker(2, tasks{"echo": echo})
+	b.one(b.run("echo", "1")).output()
+	if err := w.Stop(b.ctx()); err != nil {
+		b.t.Fatalf("Stop = %v", err)
+	}
+	var all []engine.Run
+	for range 100 {
+		runs := make([]engine.Run, 5)
+		for i := range runs {
+			runs[i] = b.run("echo", "2")
+		}
+		b.batch(runs)
+		all = append(all, runs...)
+	}
+	b.kill(false)
+	began := time.Now()
+	b.worker(2, tasks{"echo": echo})
+	for _, r := range all {
+		b.attach(r.ID).want(engine.Succeeded, "")
+	}
+	if d := time.Since(began); d > 5*time.Second {
+		b.t.Errorf("the runs of 100 messages took %v after a restart, want less than 5 s", d)
+	}
 }

@@ -306,6 +306,9 @@ func (w *worker) claim(items []*item) {
 	if len(now) > 0 {
 		w.push(now...)
 	}
+	if len(now)+len(ask) == 0 { // the slots it was asked for are still free
+		w.pump()
+	}
 }
 
 // claimLater claims a newer message of a run once the older one may have ended.
