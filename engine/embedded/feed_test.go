@@ -2,9 +2,10 @@ package embedded_test
 
 import (
 	"fmt"
+	"slices"
 	"strings"
-	"sync/atomic"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/faena-dev/faena/engine"
@@ -75,26 +76,31 @@ func TestQueueBesideOneWithMuchToDo(t *testing.T) {
 	runShop(t, false, func(s *shop) {
 		s.known("echo")
 		const n = 20_000
-		var runs []engine.Run
-		for range n {
-			runs = append(runs, s.run("a", "echo", 0))
+		submit := func(count int, queue, task string) (runs []engine.Run) {
+			for range count {
+				runs = append(runs, s.run(queue, task, 0))
+			}
+			s.watch(runs)
+			if err := s.eng.SubmitBatch(s.t.Context(), runs); err != nil {
+				s.t.Fatalf("SubmitBatch = %v", err)
+			}
+			return runs
 		}
-		var ended atomic.Int64
-		for i := range runs {
-			s.eng.Watch(runs[i].ID, func(*engine.Record) { ended.Add(1) })
+		submit(4, "c", "hold") // all slots, so that nothing begins before all is there
+		synctest.Wait()
+		much := submit(n, "a", "echo")
+		var others []engine.Run
+		for range 12 { // for the first of them the worker has asked already
+			others = append(others, submit(1, "b", "nap")...)
 		}
-		other := s.run("b", "nap", 0)
-		begun := make(chan int64, 1)
-		s.onStart(other.ID, func() { begun <- ended.Load() })
-		if err := s.eng.SubmitBatch(s.t.Context(), runs); err != nil {
-			s.t.Fatalf("SubmitBatch = %v", err)
+		before, begun := s.begun.Load(), make(chan int64, 1)
+		s.onStart(others[len(others)-1].ID, func() { begun <- s.begun.Load() - before })
+		close(s.gate)
+		for _, r := range slices.Concat(others, much) {
+			s.once(r)
 		}
-		if err := s.submit(s.t.Context(), other); err != nil {
-			s.t.Fatalf("Submit = %v", err)
-		}
-		s.once(other)
 		if got := <-begun; got > n/2 {
-			s.t.Errorf("a run of another queue began when %d of %d had ended, want soon", got, n)
+			s.t.Errorf("the last run of another queue began after %d of %d, want sooner", got, n)
 		}
 	})
 }

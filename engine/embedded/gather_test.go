@@ -7,6 +7,7 @@ import (
 	"math/rand/v2"
 	"path/filepath"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -79,6 +80,8 @@ type shop struct {
 	ends   map[engine.ID][]*engine.Record
 	over   map[engine.ID]chan struct{}
 	begin  map[engine.ID]func()
+	begun  atomic.Int64
+	gate   chan struct{} // what runs of hold wait for
 }
 
 // onStart has fn called when a run begins.
@@ -97,7 +100,7 @@ func runShop(t *testing.T, joined bool, fn func(s *shop)) {
 		s := &shop{
 			t: t, ids: engine.NewIDs(), tap: &tap{},
 			starts: map[engine.ID][]time.Time{}, ends: map[engine.ID][]*engine.Record{}, over: map[engine.ID]chan struct{}{},
-			begin: map[engine.ID]func(){},
+			begin: map[engine.ID]func(){}, gate: make(chan struct{}),
 		}
 		disk := func() error { time.Sleep(300 * time.Microsecond); return nil }
 		owner, err := embedded.Open(t.Context(), embedded.Options{Dir: dir, Hook: s.tap.hook, Sync: disk, Name: "owner"})
@@ -119,7 +122,7 @@ func runShop(t *testing.T, joined bool, fn func(s *shop)) {
 			t.Fatalf("Work = %v", err)
 		}
 		for _, queue := range []string{"a", "b", "c"} {
-			for _, task := range []string{"echo", "nap", "sleep"} {
+			for _, task := range []string{"echo", "nap", "sleep", "hold"} {
 				if err := w.Handle(t.Context(), queue, task); err != nil {
 					t.Fatalf("Handle(%s, %s) = %v", queue, task, err)
 				}
@@ -136,6 +139,7 @@ func (s *shop) exec(_ context.Context, a *engine.Attempt) engine.Outcome {
 	s.mu.Lock()
 	s.starts[a.Run.ID] = append(s.starts[a.Run.ID], time.Now())
 	fn := s.begin[a.Run.ID]
+	s.begun.Add(1)
 	s.mu.Unlock()
 	if fn != nil {
 		fn()
@@ -145,6 +149,8 @@ func (s *shop) exec(_ context.Context, a *engine.Attempt) engine.Outcome {
 		time.Sleep(50 * time.Millisecond)
 	case "sleep":
 		time.Sleep(10 * time.Second)
+	case "hold":
+		<-s.gate
 	}
 	return engine.Outcome{Output: fmt.Appendf(nil, "%s of %s", a.Input, a.Run.ID)}
 }
