@@ -2,10 +2,8 @@ package embedded_test
 
 import (
 	"fmt"
-	"slices"
 	"strings"
 	"testing"
-	"testing/synctest"
 	"time"
 
 	"github.com/faena-dev/faena/engine"
@@ -21,19 +19,7 @@ func TestBatchOfShortRuns(t *testing.T) {
 			runShop(t, false, func(s *shop) {
 				s.known("echo")
 				if others {
-					second, err := s.own.Join(s.t.Context(), "second", nil)
-					if err != nil {
-						s.t.Fatalf("Join = %v", err)
-					}
-					defer second.Close() //nolint:errcheck // the test is over
-					w, err := second.Work(engine.WorkOptions{Slots: 4, Exec: s.exec})
-					if err != nil {
-						s.t.Fatalf("Work = %v", err)
-					}
-					if err := w.Handle(s.t.Context(), "a", "echo"); err != nil {
-						s.t.Fatalf("Handle = %v", err)
-					}
-					defer w.Stop(s.t.Context()) //nolint:errcheck // gives none
+					defer s.second("echo")()
 					time.Sleep(time.Second)
 				}
 				var runs []engine.Run
@@ -67,40 +53,4 @@ func TestBatchOfShortRuns(t *testing.T) {
 			})
 		})
 	}
-}
-
-// A queue with much to do does not keep another waiting, though its runs are so
-// short that the worker always has some ahead.
-func TestQueueBesideOneWithMuchToDo(t *testing.T) {
-	t.Parallel()
-	runShop(t, false, func(s *shop) {
-		s.known("echo")
-		const n = 20_000
-		submit := func(count int, queue, task string) (runs []engine.Run) {
-			for range count {
-				runs = append(runs, s.run(queue, task, 0))
-			}
-			s.watch(runs)
-			if err := s.eng.SubmitBatch(s.t.Context(), runs); err != nil {
-				s.t.Fatalf("SubmitBatch = %v", err)
-			}
-			return runs
-		}
-		submit(4, "c", "hold") // all slots, so that nothing begins before all is there
-		synctest.Wait()
-		much := submit(n, "a", "echo")
-		var others []engine.Run
-		for range 12 { // for the first of them the worker has asked already
-			others = append(others, submit(1, "b", "nap")...)
-		}
-		before, begun := s.begun.Load(), make(chan int64, 1)
-		s.onStart(others[len(others)-1].ID, func() { begun <- s.begun.Load() - before })
-		close(s.gate)
-		for _, r := range slices.Concat(others, much) {
-			s.once(r)
-		}
-		if got := <-begun; got > n/2 {
-			s.t.Errorf("the last run of another queue began after %d of %d, want sooner", got, n)
-		}
-	})
 }

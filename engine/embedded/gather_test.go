@@ -7,7 +7,6 @@ import (
 	"math/rand/v2"
 	"path/filepath"
 	"sync"
-	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -79,16 +78,6 @@ type shop struct {
 	starts map[engine.ID][]time.Time
 	ends   map[engine.ID][]*engine.Record
 	over   map[engine.ID]chan struct{}
-	begin  map[engine.ID]func()
-	begun  atomic.Int64
-	gate   chan struct{} // what runs of hold wait for
-}
-
-// onStart has fn called when a run begins.
-func (s *shop) onStart(id engine.ID, fn func()) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.begin[id] = fn
 }
 
 // runShop runs fn on fake time, with an engine that owns the disk or one that has
@@ -100,7 +89,6 @@ func runShop(t *testing.T, joined bool, fn func(s *shop)) {
 		s := &shop{
 			t: t, ids: engine.NewIDs(), tap: &tap{},
 			starts: map[engine.ID][]time.Time{}, ends: map[engine.ID][]*engine.Record{}, over: map[engine.ID]chan struct{}{},
-			begin: map[engine.ID]func(){}, gate: make(chan struct{}),
 		}
 		disk := func() error { time.Sleep(300 * time.Microsecond); return nil }
 		owner, err := embedded.Open(t.Context(), embedded.Options{Dir: dir, Hook: s.tap.hook, Sync: disk, Name: "owner"})
@@ -122,7 +110,7 @@ func runShop(t *testing.T, joined bool, fn func(s *shop)) {
 			t.Fatalf("Work = %v", err)
 		}
 		for _, queue := range []string{"a", "b", "c"} {
-			for _, task := range []string{"echo", "nap", "sleep", "hold"} {
+			for _, task := range []string{"echo", "nap", "sleep"} {
 				if err := w.Handle(t.Context(), queue, task); err != nil {
 					t.Fatalf("Handle(%s, %s) = %v", queue, task, err)
 				}
@@ -138,21 +126,36 @@ func runShop(t *testing.T, joined bool, fn func(s *shop)) {
 func (s *shop) exec(_ context.Context, a *engine.Attempt) engine.Outcome {
 	s.mu.Lock()
 	s.starts[a.Run.ID] = append(s.starts[a.Run.ID], time.Now())
-	fn := s.begin[a.Run.ID]
-	s.begun.Add(1)
 	s.mu.Unlock()
-	if fn != nil {
-		fn()
-	}
 	switch a.Run.Task {
 	case "nap":
 		time.Sleep(50 * time.Millisecond)
 	case "sleep":
 		time.Sleep(10 * time.Second)
-	case "hold":
-		<-s.gate
 	}
 	return engine.Outcome{Output: fmt.Appendf(nil, "%s of %s", a.Input, a.Run.ID)}
+}
+
+// second starts another process, as it were, that works for queue a.
+func (s *shop) second(task string) (stop func()) {
+	s.t.Helper()
+	e, err := s.own.Join(s.t.Context(), "second", s.tap.hook)
+	if err != nil {
+		s.t.Fatalf("Join = %v", err)
+	}
+	w, err := e.Work(engine.WorkOptions{Slots: 4, Exec: s.exec})
+	if err != nil {
+		s.t.Fatalf("Work = %v", err)
+	}
+	if err := w.Handle(s.t.Context(), "a", task); err != nil {
+		s.t.Fatalf("Handle = %v", err)
+	}
+	return func() {
+		if err := w.Stop(s.t.Context()); err != nil {
+			s.t.Errorf("Stop = %v", err)
+		}
+		e.Close() //nolint:errcheck // the test is over
+	}
 }
 
 // known lets the worker execute a task until it has told its pace.
@@ -330,18 +333,7 @@ func TestSubmittedAtTheSameTimeSlowOrUnknown(t *testing.T) {
 func TestUnknownAndSlowIsShared(t *testing.T) {
 	t.Parallel()
 	runShop(t, false, func(s *shop) {
-		second, err := s.own.Join(s.t.Context(), "second", s.tap.hook)
-		if err != nil {
-			s.t.Fatalf("Join = %v", err)
-		}
-		defer second.Close() //nolint:errcheck // the test is over
-		w, err := second.Work(engine.WorkOptions{Slots: 4, Exec: s.exec})
-		if err != nil {
-			s.t.Fatalf("Work = %v", err)
-		}
-		if err := w.Handle(s.t.Context(), "a", "sleep"); err != nil {
-			s.t.Fatalf("Handle = %v", err)
-		}
+		defer s.second("sleep")()
 		runs, told := s.callers("sleep", 17, 0, false)
 		start := time.Now()
 		for i, r := range runs {
@@ -356,9 +348,6 @@ func TestUnknownAndSlowIsShared(t *testing.T) {
 		// Eight slots do 17 runs of ten seconds in three turns; four would take five.
 		if d := time.Since(start); d > 31*time.Second {
 			s.t.Errorf("the runs took %v, want 30 s: both workers at work", d)
-		}
-		if err := w.Stop(s.t.Context()); err != nil {
-			s.t.Errorf("Stop = %v", err)
 		}
 	})
 }
