@@ -8,6 +8,8 @@ import (
 	"strings"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/faena-dev/faena/internal/blocking"
 )
 
 var errLocked = errors.New("locked by another process")
@@ -52,7 +54,7 @@ func bootID() string {
 func (d *directory) syncer() (func() error, error) {
 	fd := int(d.lock.Fd())
 	return func() error {
-		if err := unix.Syncfs(fd); err != nil {
+		if err := blocking.Syncfs(fd); err != nil {
 			return fmt.Errorf("sync the data directory: %w", err)
 		}
 		return nil

@@ -1,0 +1,1 @@
+// With a file of this kind, functions without a body may be declared.
