@@ -54,3 +54,45 @@ func TestBatchOfShortRuns(t *testing.T) {
 		})
 	}
 }
+
+// Runs of other queues do not wait until a batch has been worked off.
+func TestQueueBesideOneWithMuchToDo(t *testing.T) {
+	t.Parallel()
+	runShop(t, false, func(s *shop) {
+		s.known("tick")
+		const n = 20_000 // a second's work for four slots
+		var much []engine.Run
+		for range n {
+			much = append(much, s.run("a", "tick", 0))
+		}
+		s.watch(much)
+		if err := s.eng.SubmitBatch(s.t.Context(), much); err != nil {
+			s.t.Fatalf("SubmitBatch = %v", err)
+		}
+		var others []engine.Run
+		var sent []time.Time
+		for range 12 {
+			time.Sleep(20 * time.Millisecond)
+			r := s.run("b", "tick", 0)
+			others, sent = append(others, r), append(sent, time.Now())
+			if err := s.submit(s.t.Context(), r); err != nil {
+				s.t.Fatalf("Submit = %v", err)
+			}
+		}
+		s.mu.Lock()
+		begun := len(s.starts)
+		s.mu.Unlock()
+		if begun > n {
+			s.t.Errorf("%d runs had begun, so the batch was over before the last of the others was submitted", begun)
+		}
+		for i, r := range others {
+			s.once(r)
+			if took := s.starts[r.ID][0].Sub(sent[i]); took > 20*time.Millisecond {
+				s.t.Errorf("a run of another queue began after %v, want at once", took)
+			}
+		}
+		for _, r := range much {
+			s.once(r)
+		}
+	})
+}

@@ -110,7 +110,7 @@ func runShop(t *testing.T, joined bool, fn func(s *shop)) {
 			t.Fatalf("Work = %v", err)
 		}
 		for _, queue := range []string{"a", "b", "c"} {
-			for _, task := range []string{"echo", "nap", "sleep"} {
+			for _, task := range []string{"echo", "tick", "nap", "sleep"} {
 				if err := w.Handle(t.Context(), queue, task); err != nil {
 					t.Fatalf("Handle(%s, %s) = %v", queue, task, err)
 				}
@@ -128,6 +128,8 @@ func (s *shop) exec(_ context.Context, a *engine.Attempt) engine.Outcome {
 	s.starts[a.Run.ID] = append(s.starts[a.Run.ID], time.Now())
 	s.mu.Unlock()
 	switch a.Run.Task {
+	case "tick":
+		time.Sleep(200 * time.Microsecond)
 	case "nap":
 		time.Sleep(50 * time.Millisecond)
 	case "sleep":

@@ -463,21 +463,26 @@ const held = 100 * time.Millisecond
 func (w *worker) surplus(now time.Time) {
 	var back []*item
 	w.mu.Lock()
-	for w.ready.n > 0 && w.busy >= w.o.Slots {
-		it := w.ready.buf[w.ready.head]
-		if w.ready.n <= w.aheadLocked(it.run.Queue) {
-			break
+	for _, l := range slices.Clone(w.ready.turns) {
+		for l.n > 0 && w.surplusLocked(l, now) {
+			back = append(back, w.ready.take(l))
 		}
-		if p := w.tasks[taskKey{it.run.Queue, it.run.Task}]; p != nil && !p.slow(w.ready.n, w.o.Slots) {
-			break // it only waits for a stall to end
-		}
-		if now.Sub(it.arrived) < held<<min(it.run.Rev, 6) { // longer each time: it may have nowhere to go
-			break
-		}
-		back = append(back, w.ready.pop())
 	}
 	w.mu.Unlock()
 	for _, it := range back {
 		w.handBack(it)
 	}
+}
+
+// surplusLocked tells whether the first ready run of a queue should go back.
+func (w *worker) surplusLocked(l *lane, now time.Time) bool {
+	it := l.first()
+	before := min(w.ready.n, l.n*len(w.ready.turns)) // what is taken until the queue's last one is
+	if w.busy < w.o.Slots || before <= w.aheadLocked(it.run.Queue) {
+		return false
+	}
+	if p := w.tasks[taskKey{it.run.Queue, it.run.Task}]; p != nil && !p.slow(before, w.o.Slots) {
+		return false // it only waits for a stall to end
+	}
+	return now.Sub(it.arrived) >= held<<min(it.run.Rev, 6) // longer each time: it may have nowhere to go
 }

@@ -57,7 +57,7 @@ func (w *worker) stop(ctx context.Context) {
 // notBegunLocked takes out all runs that no slot has in hand: those that are
 // ready, asked about, wait for their time, or for an older message of theirs.
 func (w *worker) notBegunLocked() []*item {
-	w.ready = queue{}
+	w.ready = ready{}
 	w.feedLocked()
 	var back []*item
 	for it := range w.doubles {

@@ -35,7 +35,7 @@ type worker struct {
 
 	mu       sync.Mutex
 	cond     *sync.Cond
-	ready    queue
+	ready    ready
 	regain   []*regainer
 	busy     int // attempts that hold a slot
 	waiting  int // attempts that gave theirs back
@@ -555,33 +555,6 @@ func (w *worker) reconnected() {
 		w.pump()
 	}()
 	w.beat(false) // an owner that has started anew knows of nobody
-}
-
-// queue is a ring of runs.
-type queue struct {
-	buf  []*item
-	head int
-	n    int
-}
-
-func (q *queue) push(it *item) {
-	if q.n == len(q.buf) {
-		grown := make([]*item, max(64, 2*q.n))
-		for i := range q.n {
-			grown[i] = q.buf[(q.head+i)%len(q.buf)]
-		}
-		q.buf, q.head = grown, 0
-	}
-	q.buf[(q.head+q.n)%len(q.buf)] = it
-	q.n++
-}
-
-func (q *queue) pop() *item {
-	it := q.buf[q.head]
-	q.buf[q.head] = nil
-	q.head = (q.head + 1) % len(q.buf)
-	q.n--
-	return it
 }
 
 func (w *worker) logError(what string, err error) {
