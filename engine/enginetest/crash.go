@@ -28,6 +28,8 @@ func crashCases() []testCase {
 		{"a restart with many messages of several runs", long | owned, testManyAfterRestart},
 		{"a restart with runs in every state", long | owned, testRestart},
 		{"a kill with runs in every state", long | owned, testKill},
+		{"a copy without a record is not an end", long | owned, testCopyWithoutRecord},
+		{"a copy without a record does not outlast the log", long | owned, testOldCopyWithoutRecord},
 		{"retention", long, testRetention},
 		{"the index is built anew", long | owned, testIndex},
 		{"a queue that is paused stays so", long | owned, testPauseStays},
@@ -285,6 +287,81 @@ func testKill(b *bed) {
 	s := b.states()
 	b.kill(false)
 	s.after()
+}
+
+// orphan leaves a copy without a record: the process dies between the two.
+func (b *bed) orphan(r engine.Run, cancel bool) {
+	b.t.Helper()
+	f := NewFaults(Point{engine.WriteRecord, 1, false}, Crash)
+	b.closeAll()
+	b.faults = f
+	b.open(b.dir, "boot")
+	b.faults = nil
+	b.one(r)
+	if cancel {
+		go b.client.Cancel(b.ctx(), []engine.ID{r.ID}) //nolint:errcheck // nobody hears it
+	} else {
+		b.worker(1, tasks{r.Task: fail})
+	}
+	<-f.Crashed()
+	b.kill(false)
+}
+
+// Whoever opens the directory next, with its index or a new one, finds the run as
+// if nothing had been written, and executes it.
+func testCopyWithoutRecord(b *bed) {
+	for _, cancel := range []bool{true, false} {
+		for _, fresh := range []bool{false, true} {
+			r := b.run("orphan", `"x"`)
+			b.orphan(r, cancel)
+			if fresh && b.s.Index != nil {
+				b.closeAll()
+				if err := removeIndex(b.s.Index(b.dir)); err != nil {
+					b.t.Fatalf("remove the index: %v", err)
+				}
+				b.open(b.dir, "boot")
+			}
+			what := fmt.Sprintf("cancelled %t, index new %t", cancel, fresh)
+			if i := b.get(r.ID); i.State != engine.Queued {
+				b.t.Errorf("%s: after the restart it is %v, want queued", what, i.State)
+			}
+			b.worker(1, tasks{"orphan": echo})
+			if got := b.attach(r.ID).output(); got != `"x"` {
+				b.t.Errorf("%s: output %s, want its input", what, got)
+			}
+			b.restart()
+			if i := b.get(r.ID); i.State != engine.Succeeded {
+				b.t.Errorf("%s: after another restart it is %v, want succeeded", what, i.State)
+			}
+		}
+	}
+}
+
+// A delayed run outlives the part of the log that shows that it has not ended.
+func testOldCopyWithoutRecord(b *bed) {
+	if b.s.Index == nil {
+		b.t.Skip("this engine keeps no index")
+	}
+	r := b.run("orphan", `"x"`)
+	r.At, r.Keep = time.Now().Add(3*time.Hour).UnixMilli(), [2]uint32{30 * 24 * 3600, 30 * 24 * 3600}
+	b.orphan(r, true)
+	b.worker(1, tasks{"echo": echo, "orphan": echo})
+	for range 2 { // runs after it come and go, and the log with them
+		one := b.run("echo", "1")
+		one.Keep = [2]uint32{60, 60}
+		b.one(one).output()
+		b.sleep(time.Hour)
+	}
+	b.closeAll()
+	if err := removeIndex(b.s.Index(b.dir)); err != nil {
+		b.t.Fatalf("remove the index: %v", err)
+	}
+	b.open(b.dir, "boot")
+	if i := b.get(r.ID); i.State != engine.Scheduled {
+		b.t.Errorf("with a new index it is %v, want scheduled", i.State)
+	}
+	b.worker(1, tasks{"orphan": echo})
+	b.attach(r.ID).output()
 }
 
 func testRetention(b *bed) {

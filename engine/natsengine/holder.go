@@ -128,6 +128,9 @@ func (h *holder) matches(ctx context.Context) (bool, error) {
 		if p.Seq > s.CachedInfo().State.LastSeq {
 			return false, nil
 		}
+		if p.Seq == 0 { // a mark
+			continue
+		}
 		m, err := h.e.get(ctx, stream, p.Seq)
 		if err != nil {
 			return false, err

@@ -52,7 +52,7 @@ func (h *holder) janitor() {
 		}
 		if err == nil && now.Sub(swept) >= sweepEvery {
 			if !swept.IsZero() { // not at once: what is orphaned now may be taken up
-				err = h.sweep(ctx, now)
+				err = k.sweep(ctx, now)
 			}
 			swept = now
 		}
@@ -81,6 +81,7 @@ type keeper struct {
 	done   map[string]purged
 	floors floors
 	quiet  map[string]uint64 // by position: the follower's place when nothing was left to do
+	copies bool              // have been looked through
 }
 
 // still tells whether nothing has come to a stream since nothing was left to do
@@ -249,10 +250,16 @@ func (k *keeper) expire(ctx context.Context) error {
 	return k.purgeTo(ctx, streamLog, subjectLog, min(floor-1, h.position(posLog)), now)
 }
 
-// sweep deletes what nothing names: large values, checkpoints, cancel entries and
-// staged parts that a crash or a lost race left behind.
-func (h *holder) sweep(ctx context.Context, now time.Time) error {
-	e := h.e
+// sweep deletes what nothing names: large values, checkpoints, cancel entries,
+// copies and staged parts that a crash or a lost race left behind.
+func (k *keeper) sweep(ctx context.Context, now time.Time) error {
+	h, e := k.h, k.h.e
+	if !k.copies { // by crashes of processes before this one, most of them
+		if err := h.sweepCopies(ctx, now); err != nil {
+			return err
+		}
+		k.copies = true
+	}
 	if err := h.sweepSubjects(ctx, streamCancelled, subjectCancelled, func(known bool, _ engine.State) bool { return !known }); err != nil {
 		return err
 	}

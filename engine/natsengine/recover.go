@@ -4,14 +4,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"maps"
-	"slices"
 
-	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 
 	"github.com/faena-dev/faena/engine"
-	"github.com/faena-dev/faena/internal/index"
 )
 
 // recover sets things right after this server was down. Where no other process
@@ -126,46 +122,3 @@ func (h *holder) adoptAll(ctx context.Context) error {
 	return nil
 }
 
-// recoverFailed reads the copies of failed and cancelled runs into an index that
-// was built anew: their records may be gone from the log. What the log says of a
-// run has been applied before and wins.
-func (h *holder) recoverFailed(ctx context.Context) error {
-	newest, err := h.e.getLast(ctx, streamFailed, subjectFailed)
-	if err != nil || newest == nil || h.position(posFailed) >= newest.seq {
-		return err
-	}
-	if h.position(posFailed) > 0 { // the log tells of newer ones
-		return nil
-	}
-	// Of several copies of a run the last counts: one before it was written by a
-	// process that died before its record.
-	last := map[engine.ID]index.Row{}
-	var nanos int64
-	done := make(chan struct{}, 1)
-	t, err := h.e.tail(subjectFailed, 1, func(m *nats.Msg, seq uint64, at int64) {
-		if seq > newest.seq {
-			return
-		}
-		_, rec, err := readCopy(m.Data)
-		if err != nil {
-			h.e.log.ErrorContext(ctx, "read the copy of a failed run", "seq", seq, "error", err)
-		} else {
-			rec.CopySeq = seq
-			last[rec.ID] = recordRow(rec, seq, 0)
-		}
-		if nanos = at; seq == newest.seq {
-			done <- struct{}{}
-		}
-	})
-	if err != nil {
-		return err
-	}
-	defer t.stop()
-	select {
-	case <-done:
-	case <-ctx.Done():
-		return fmt.Errorf("read failed runs: %w", context.Cause(ctx))
-	}
-	h.feed(&change{pos: posFailed, seq: newest.seq, time: nanos, rows: slices.Collect(maps.Values(last))})
-	return h.barrier(ctx, map[string]uint64{posFailed: newest.seq})
-}

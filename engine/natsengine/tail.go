@@ -258,6 +258,25 @@ func (e *Engine) discard(ctx context.Context, stream, subject string) error {
 	return e.hooked(engine.WriteForget, func() error { return e.purge(ctx, stream, subject, 0) })
 }
 
+// drop deletes one message, if it is there.
+func (e *Engine) drop(ctx context.Context, stream string, seq uint64) error {
+	if m, err := e.get(ctx, stream, seq); err != nil || m == nil {
+		return err
+	}
+	s, err := e.stream(ctx, stream)
+	if err != nil {
+		return err
+	}
+	ctx, cancel := context.WithTimeout(ctx, requestTimeout)
+	defer cancel()
+	return e.hooked(engine.WriteForget, func() error {
+		if err := s.DeleteMsg(ctx, seq); err != nil {
+			return fmt.Errorf("delete message %d of %s: %w", seq, stream, unavailable(err))
+		}
+		return nil
+	})
+}
+
 // settle waits in fast mode until what was written before is on disk, as far as
 // anybody sees to that; in strict mode a commit has done it.
 func (e *Engine) settle(ctx context.Context) error {
