@@ -68,7 +68,8 @@ func (l *ledger) started(ctx context.Context, a *engine.Attempt, in *life) {
 	defer l.mu.Unlock()
 	id := a.Run.ID
 	for _, s := range l.starts[id] {
-		if !s.in.dead.Load() && !s.ended {
+		givenUp := a.Run.Timeout > 0 && time.Since(s.at) > a.Run.Timeout+10*time.Second
+		if !s.in.dead.Load() && !s.ended && !givenUp {
 			l.wrong = append(l.wrong, fmt.Sprintf("run %v began while it was under way", id))
 		}
 	}

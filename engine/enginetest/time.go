@@ -19,6 +19,7 @@ func timeCases() []testCase {
 		{"snooze is not an attempt", long, testSnooze},
 		{"a deadline that passes before the start", long, testDeadline},
 		{"a handler that ignores its timeout", long, testOverdue},
+		{"a handler that ignores its timeout, with another attempt", long, testOverdueRetry},
 		{"a delayed batch", long, testDelayedBatch},
 		{"a checkpoint is resumed from", long, testCheckpoint},
 		{"a long run leaves its queue", long, testLongRun},
@@ -144,6 +145,49 @@ func testOverdue(b *bed) {
 	b.sleep(time.Second)
 	if i := b.get(r.ID); i.State != engine.Failed {
 		b.t.Errorf("Get = %v, want failed for ever", i.State)
+	}
+}
+
+// Each attempt is made, the next one beside the one that has been given up, whose
+// words count for nothing any more.
+func testOverdueRetry(b *bed) {
+	gate := make(chan struct{})
+	b.worker(4, tasks{"stuck": func(ctx context.Context, a *engine.Attempt) engine.Outcome {
+		saved, err := a.Lease.Resume(ctx)
+		if err != nil {
+			return engine.Outcome{Interrupted: true}
+		}
+		switch a.Run.Attempt {
+		case 0:
+			a.Lease.Checkpoint([]byte(`"1"`))
+			<-gate
+			a.Lease.Checkpoint([]byte(`"too late"`))
+			return ok("too late")
+		case 1:
+			<-gate
+			return engine.Outcome{Failure: failure(engine.CodeFailed)}
+		default:
+			close(gate)
+			b.sleep(5 * time.Second)
+			again, err := a.Lease.Resume(ctx)
+			if err != nil {
+				return engine.Outcome{Interrupted: true}
+			}
+			return ok(string(saved) + string(again))
+		}
+	}})
+	r := b.run("stuck", "1")
+	r.Timeout, r.Retry = time.Minute, engine.Retry{Attempts: 3, Base: 100 * time.Millisecond}
+	f := b.one(r)
+	if got := f.output(); got != `"1""1"` {
+		b.t.Errorf("output = %s, want what the first attempt saved in time, twice", got)
+	}
+	if n, i := b.led.count(r.ID), b.get(r.ID); n != 3 || i.Attempt != 3 {
+		b.t.Errorf("%d starts, %d attempts charged, want 3 of each", n, i.Attempt)
+	}
+	b.sleep(time.Minute)
+	if i := b.get(r.ID); i.State != engine.Succeeded {
+		b.t.Errorf("Get = %v, want succeeded for ever", i.State)
 	}
 }
 

@@ -100,14 +100,21 @@ func (it *item) regained() {
 // Progress implements engine.Lease.
 func (it *item) Progress(p engine.Progress) {
 	it.w.mu.Lock()
+	defer it.w.mu.Unlock()
+	if it.running && it.settled { // it has been given up
+		return
+	}
 	it.progress, it.told = &p, false
-	it.w.mu.Unlock()
 }
 
 // Checkpoint implements engine.Lease.
 func (it *item) Checkpoint(v []byte) {
 	w := it.w
 	w.mu.Lock()
+	if it.running && it.settled { // it has been given up
+		w.mu.Unlock()
+		return
+	}
 	it.save.data, it.save.dirty, it.saved = v, true, true
 	now := !it.save.busy && time.Since(it.save.last) >= savedEvery
 	if now {
@@ -264,10 +271,28 @@ func (w *worker) renew(now time.Time) {
 	}
 	for _, it := range dead {
 		w.e.log.Error("an attempt did not end after its timeout; its slot stays taken until it does", "run", it.run.ID, "task", it.run.Task)
-		w.finish(it, engine.Outcome{Failure: &engine.Failure{
+		w.finish(w.giveUp(it), engine.Outcome{Failure: &engine.Failure{
 			Code: engine.CodeTimeout, Message: fmt.Sprintf("%v; the handler ignored that for %v more", engine.ErrTimeout, overdue),
 		}}, now)
 	}
+}
+
+// giveUp takes a run from an attempt that does not end, with all that is saved by
+// now: what that still does or says is its own affair.
+func (w *worker) giveUp(it *item) *item {
+	it.saveNow()
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	next := &item{
+		w: w, u: it.u, off: it.off, step: it.step, run: it.run, doubt: it.doubt, again: it.again, noted: it.noted, lapses: it.lapses,
+		redelivered: it.redelivered, arrived: it.arrived, pace: it.pace, started: it.started, taken: true,
+		stopped: it.stopped, homed: it.homed, settled: true, ended: it.ended, saved: it.saved,
+	}
+	it.u = nil
+	if w.runs[it.run.ID] == it {
+		w.runs[it.run.ID] = next
+	}
+	return next
 }
 
 // extend begins a message's lease anew.
