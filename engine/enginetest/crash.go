@@ -25,6 +25,7 @@ func crashCases() []testCase {
 		{"a kill in the middle of a batch of short runs", long | owned, testBatchKill},
 		{"a run of a batch that kills its workers fails", long | owned, testBatchKiller},
 		{"a stop in the middle of a batch of short runs", long | owned, testBatchStop},
+		{"a pause in the middle of a batch of short runs", long | owned, testBatchPause},
 		{"a restart with many messages of several runs", long | owned, testManyAfterRestart},
 		{"a restart with runs in every state", long | owned, testRestart},
 		{"a kill with runs in every state", long | owned, testKill},

@@ -111,6 +111,34 @@ func testBatchStop(b *bed) {
 	b.agree()
 }
 
+// A paused queue starts no runs, also of a batch that is under way.
+func testBatchPause(b *bed) {
+	gate := make(chan struct{})
+	runs, _, held := b.heldBatch(gate)
+	if err := b.client.Pause(b.ctx(), queue); err != nil {
+		b.t.Fatalf("Pause = %v", err)
+	}
+	b.sleep(time.Second)
+	begun := 0
+	for _, r := range runs {
+		begun += b.led.count(r.ID)
+	}
+	close(gate)
+	b.sleep(10 * time.Second)
+	for _, r := range runs {
+		begun -= b.led.count(r.ID)
+	}
+	if begun != 0 {
+		b.t.Errorf("%d runs began in a paused queue", -begun)
+	}
+	b.agree()
+	if err := b.client.Resume(b.ctx(), queue); err != nil {
+		b.t.Fatalf("Resume = %v", err)
+	}
+	b.allEnd(runs, held, 1, 0)
+	b.agree()
+}
+
 // After a restart, messages of several runs are split, because they may have begun.
 // That must not take a turn of the worker's clock for each.
 func testManyAfterRestart(b *bed) {

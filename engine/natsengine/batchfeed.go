@@ -25,7 +25,7 @@ const (
 func (w *worker) mayFeed(r *engine.Run, left int) bool {
 	w.mu.Lock()
 	p := w.tasks[taskKey{r.Queue, r.Task}]
-	short := !w.stopping && p != nil && p.known && most(p.avg) == chunkMost &&
+	short := !w.stopping && !w.paused[r.Queue] && p != nil && p.known && most(p.avg) == chunkMost &&
 		max(time.Duration(p.avg/float64(w.o.Slots)*float64(time.Second)), feedCost)*time.Duration(left) <= feedFor
 	w.mu.Unlock()
 	h := w.e.holder

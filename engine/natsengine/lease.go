@@ -215,7 +215,7 @@ func (w *worker) tick() {
 	t := time.NewTicker(100 * time.Millisecond)
 	defer t.Stop()
 	var beat, progress time.Time
-	pruned := time.Now()
+	pruned, checked := time.Now(), time.Now()
 	for {
 		select {
 		case <-w.ctx.Done():
@@ -232,6 +232,10 @@ func (w *worker) tick() {
 		if now.Sub(progress) >= progressEvery {
 			progress = now
 			w.tellProgress()
+		}
+		if now.Sub(checked) >= pauseChecked {
+			checked = now
+			w.wg.Go(func() { w.checkPauses(false) })
 		}
 		if now.Sub(pruned) >= pruneEvery {
 			pruned = now
@@ -490,7 +494,9 @@ func (w *worker) surplus(now time.Time) {
 	w.mu.Lock()
 	for _, l := range slices.Clone(w.ready.turns) {
 		for l.n > 0 && w.surplusLocked(l, now) {
-			back = append(back, w.ready.take(l))
+			it := w.ready.take(l)
+			it.settled = true // the worker may stop meanwhile
+			back = append(back, it)
 		}
 	}
 	w.mu.Unlock()

@@ -121,4 +121,3 @@ func (h *holder) adoptAll(ctx context.Context) error {
 	}
 	return nil
 }
-

@@ -54,6 +54,8 @@ type worker struct {
 	low      chan struct{}      // tells one of them
 	waking   bool               // a slot that waited has been told of runs, and has not come yet
 	intakes  []*intake
+	paused   map[string]bool // queues
+	pauses   sync.Mutex      // of asking about them, before mu
 	done     chan struct{}
 	once     atomic.Bool
 	started  atomic.Bool // it can be stopped
@@ -136,7 +138,7 @@ func (e *Engine) Work(o engine.WorkOptions) (engine.Worker, error) {
 	}
 	w := &worker{
 		e: e, o: o, units: map[unitKey]*unit{}, runs: map[engine.ID]*item{}, tasks: map[taskKey]*pace{}, queues: map[string][]*pace{},
-		doubles: map[*item]bool{}, low: make(chan struct{}, 1), done: make(chan struct{}),
+		doubles: map[*item]bool{}, paused: map[string]bool{}, low: make(chan struct{}, 1), done: make(chan struct{}),
 	}
 	w.cond = sync.NewCond(&w.mu)
 	w.stops = newCancelled(w) // the log is followed already, and tells of cancelled runs at once
@@ -197,6 +199,9 @@ func (w *worker) Handle(ctx context.Context, queue, task string) error {
 	w.mu.Lock()
 	for k := range w.tasks {
 		first = first && k.queue != queue
+	}
+	if until != nil {
+		w.paused[queue] = true
 	}
 	p := &pace{}
 	w.tasks[taskKey{queue, task}] = p
@@ -466,7 +471,13 @@ func (w *worker) push(items ...*item) {
 		}
 		return
 	}
+	var back []*item
 	for _, it := range items {
+		if w.paused[it.run.Queue] {
+			it.settled = true
+			back = append(back, it)
+			continue
+		}
 		if at := it.run.At; at > now.UnixMilli() {
 			w.late++
 			time.AfterFunc(time.UnixMilli(at).Sub(now), func() {
@@ -481,6 +492,9 @@ func (w *worker) push(items ...*item) {
 	}
 	w.wakeLocked()
 	w.mu.Unlock()
+	for _, it := range back {
+		w.handBack(it)
+	}
 }
 
 // ended is told by the log's follower which runs have a terminal record.
@@ -515,19 +529,6 @@ func (w *worker) ended(ends []end) {
 
 // reconnects counts the times that the connection which delivers was made again.
 func (w *worker) reconnects() uint64 { return w.nc.Stats().Reconnects }
-
-// kicked asks a queue for messages again: what was asked for while it was paused
-// may not be answered.
-func (w *worker) kicked(queue string) {
-	w.mu.Lock()
-	for _, in := range w.intakes {
-		if in.queue == queue {
-			in.open = 0
-		}
-	}
-	w.mu.Unlock()
-	w.pump()
-}
 
 func (w *worker) disconnected() {
 	w.pub.disconnected()
