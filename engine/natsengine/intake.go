@@ -121,7 +121,7 @@ func (w *worker) pump() {
 			ahead := w.aheadLocked(in.queue)
 			w.ahead = max(w.ahead, ahead)
 			room := free + ahead
-			share := room / max(main, 1)
+			share := max(room/max(main, 1), ahead/max(main, 1)-w.ready.of(in.queue)-w.doubts.n) // the ready ones of others take turns with its own
 			if in.src != srcQueue {
 				share /= 8
 			}

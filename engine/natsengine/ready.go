@@ -29,6 +29,14 @@ func (r *ready) push(it *item) {
 	r.n++
 }
 
+// of is how many runs of a queue there are.
+func (r *ready) of(queue string) int {
+	if l := r.lanes[queue]; l != nil {
+		return l.n
+	}
+	return 0
+}
+
 // pop takes the next run; there has to be one.
 func (r *ready) pop() *item {
 	l := r.turns[r.next]
