@@ -110,7 +110,12 @@ func (h *holder) stuck(ctx context.Context, stream string, i *jetstream.Consumer
 	if i.NumAckPending == 0 || !hasPrefix(stream, streamQueue) {
 		return false, nil
 	}
-	for seq := i.AckFloor.Stream + 1; seq <= i.Delivered.Stream; seq++ {
+	state, err := h.queueState(ctx, posQueue(untoken(stream[len(streamQueue):])))
+	if err != nil {
+		return false, err
+	}
+	// After a kill the consumer's floor may lie below what has been purged since.
+	for seq := max(i.AckFloor.Stream+1, state.FirstSeq); seq <= i.Delivered.Stream; seq++ {
 		m, err := h.e.get(ctx, stream, seq)
 		if err != nil || m == nil {
 			return err == nil, err

@@ -18,8 +18,9 @@ type known struct {
 	Held  uint32 `json:"held,omitempty"` // 1 + the revision that another live node has in hand
 }
 
-// ask looks runs up for a node after reading all that is stored now.
-func (h *holder) ask(ctx context.Context, node, queue string, ids []engine.ID) ([]known, error) {
+// ask looks runs up for a node after reading all that is stored now. revs are the
+// revisions of the messages that it has.
+func (h *holder) ask(ctx context.Context, node, queue string, ids []engine.ID, revs []uint32) ([]known, error) {
 	if err := h.barrierNow(ctx, queue); err != nil {
 		return nil, err
 	}
@@ -43,7 +44,11 @@ func (h *holder) ask(ctx context.Context, node, queue string, ids []engine.ID) (
 			out[i].Held = math.MaxUint32
 			continue
 		}
+		may := i < len(revs) && !engine.State(out[i].State).Terminal() && out[i].Rev>>8 <= revs[i]
 		out[i].Held = h.nodes.heldBy(id, node)
+		if may && out[i].Held <= revs[i] {
+			out[i].Held = h.nodes.grants(id, node, revs[i])
+		}
 	}
 	return out, nil
 }
@@ -211,12 +216,12 @@ func (it *item) deaths() uint8 {
 // answer repeats the question until it is answered; meanwhile the runs wait under
 // their lease.
 func (d *doubts) answer(queue string, items []*item) ([]known, bool) {
-	ids := make([]engine.ID, len(items))
+	ids, revs := make([]engine.ID, len(items)), make([]uint32, len(items))
 	for i, it := range items {
-		ids[i] = it.run.ID
+		ids[i], revs[i] = it.run.ID, it.run.Rev
 	}
 	for {
-		a, err := d.w.e.call(d.w.ctx, opAsk, &request{Node: d.w.e.id, Queue: queue, IDs: ids, After: d.w.e.wrote.all()})
+		a, err := d.w.e.call(d.w.ctx, opAsk, &request{Node: d.w.e.id, Queue: queue, IDs: ids, Revs: revs, After: d.w.e.wrote.all()})
 		if err == nil && len(a.Known) == len(ids) {
 			return a.Known, true
 		}

@@ -44,8 +44,20 @@ type nodes struct {
 	mu   sync.Mutex
 	m    map[string]*nodeState
 	runs map[engine.ID]liveRun
+	let  map[engine.ID]grant
 	from time.Time // since when it listens
 }
+
+// grant says that a node was told that it may start a run in doubt.
+type grant struct {
+	node string
+	rev  uint32
+	at   time.Time
+}
+
+// grantFor is how long a grant counts: by then the node's heartbeats tell what it
+// has in hand.
+const grantFor = 2 * renewEvery
 
 type nodeState struct {
 	info engine.NodeInfo
@@ -55,7 +67,7 @@ type nodeState struct {
 }
 
 func (n *nodes) init() {
-	n.m, n.runs = map[string]*nodeState{}, map[engine.ID]liveRun{}
+	n.m, n.runs, n.let = map[string]*nodeState{}, map[engine.ID]liveRun{}, map[engine.ID]grant{}
 }
 
 // take records a heartbeat.
@@ -109,6 +121,24 @@ func (n *nodes) reap() {
 			n.forget(id, s)
 		}
 	}
+	for id, g := range n.let {
+		if time.Since(g.at) > grantFor {
+			delete(n.let, id)
+		}
+	}
+}
+
+// grants notes that a node may start a run, unless another was told so a moment
+// ago: then it is 1 + the revision that one has, else 0. The same message may have
+// come to two, who ask before their next heartbeats.
+func (n *nodes) grants(id engine.ID, node string, rev uint32) (held uint32) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if g, ok := n.let[id]; ok && g.node != node && g.rev >= rev && time.Since(g.at) <= grantFor {
+		return g.rev + 1
+	}
+	n.let[id] = grant{node, rev, time.Now()}
+	return 0
 }
 
 // settleTime is within which a live node has connected to an owner that has

@@ -37,6 +37,7 @@ const (
 type request struct {
 	After map[string]uint64 `json:"after,omitempty"`
 	IDs   []engine.ID       `json:"ids,omitempty"`
+	Revs  []uint32          `json:"revs,omitempty"`
 	Query engine.Query      `json:"query,omitzero"`
 	Queue string            `json:"queue,omitempty"`
 	Node  string            `json:"node,omitempty"` // that asks
@@ -150,7 +151,7 @@ func (h *holder) serve(ctx context.Context, op string, q *request) (*answer, err
 	case opRetry:
 		a.IDs, err = h.retry(ctx, q.IDs)
 	case opAsk:
-		a.Known, err = h.ask(ctx, q.Node, q.Queue, q.IDs)
+		a.Known, err = h.ask(ctx, q.Node, q.Queue, q.IDs, q.Revs)
 	case opRecord:
 		a.Record, err = h.record(ctx, q.IDs)
 	case opCommit:
