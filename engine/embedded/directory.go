@@ -36,6 +36,7 @@ type directory struct {
 	lock   *os.File
 	boot   string
 	unsure bool // power may have been lost since it was open last
+	clean  bool // it was closed in order
 }
 
 func openDirectory(dir, boot string) (*directory, error) {
@@ -94,7 +95,11 @@ func (d *directory) check() error {
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return fmt.Errorf("read the data directory's boot: %w", err)
 	}
-	if s := strings.TrimSpace(string(last)); s != "" && s != clean {
+	switch s := strings.TrimSpace(string(last)); s {
+	case "":
+	case clean:
+		d.clean = true
+	default:
 		d.unsure = s != d.boot || d.boot == ""
 	}
 	return writeFile(d.path(bootFile), []byte(d.boot))

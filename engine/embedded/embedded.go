@@ -79,6 +79,7 @@ type Engine struct {
 	url     string
 	low     atomic.Bool // too little space
 	full    atomic.Bool // a write has failed for want of space, or may have
+	anew    atomic.Bool // the server has been started again
 	stop    chan struct{}
 	wg      sync.WaitGroup
 	closeMu sync.Mutex
@@ -138,7 +139,7 @@ func (e *Engine) open(ctx context.Context) error {
 	cfg := natsengine.Config{
 		Dial: e.dial, Name: e.o.Name, Version: e.o.Version, Status: status, Hook: e.o.Hook, Logger: e.o.Logger,
 		Fatal: e.o.Fatal, Accepting: e.accepting,
-		Index: &natsengine.IndexConfig{Path: e.dir.path("index.db"), Alone: e.o.Listen == "", Boot: e.dir.boot, Unsure: e.dir.unsure},
+		Index: &natsengine.IndexConfig{Path: e.dir.path("index.db"), Alone: e.o.Listen == "", Boot: e.dir.boot, Unsure: e.dir.unsure, Clean: e.dir.clean},
 	}
 	flush := e.o.Sync
 	if flush == nil {
@@ -318,7 +319,7 @@ func (e *Engine) Close() error {
 	}
 	ended := stopServer(e.srv.Swap(nil))
 	if e.dir != nil {
-		return errors.Join(ended, e.dir.close(e.Engine != nil && ended == nil))
+		return errors.Join(ended, e.dir.close(e.Engine != nil && ended == nil && !e.anew.Load()))
 	}
 	return ended
 }

@@ -119,6 +119,8 @@ func (e *Engine) watchSpace() {
 // themselves.
 func (e *Engine) restart() bool {
 	e.log.Warn("there is space again: the embedded server starts anew")
+	e.Restarts()
+	e.anew.Store(true)
 	err := stopServer(e.srv.Swap(nil))
 	if err == nil {
 		e.full.Store(false)

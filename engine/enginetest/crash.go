@@ -22,9 +22,11 @@ func crashCases() []testCase {
 		{"a run that kills its workers fails", long | joined, testKiller},
 		{"a run in doubt that kills its workers fails", long | joined, testDoubtfulKiller},
 		{"a long run that kills its workers fails", long | joined, testLongKiller},
+		{"runs beside one that kills its workers succeed", long | joined, testBesideKiller},
 		{"a kill in the middle of a batch of short runs", long | owned, testBatchKill},
 		{"a run of a batch that kills its workers fails", long | owned, testBatchKiller},
 		{"a stop in the middle of a batch of short runs", long | owned, testBatchStop},
+		{"stops and kills in the middle of a batch", long | owned, testBatchStops},
 		{"a pause in the middle of a batch of short runs", long | owned, testBatchPause},
 		{"a restart with many messages of several runs", long | owned, testManyAfterRestart},
 		{"a restart with runs in every state", long | owned, testRestart},
@@ -55,15 +57,54 @@ func killer(after time.Duration) exec {
 }
 
 // doomed opens an engine with a worker that dies with its first checkpoint.
-func (b *bed) doomed(h tasks) *Faults {
+func (b *bed) doomed(slots int, h tasks) *Faults {
 	b.t.Helper()
 	f := NewFaults(Point{engine.WriteCheckpoint, 1, false}, Crash)
-	b.workerOn(b.join(f), engine.WorkOptions{Slots: 1}, h)
+	b.workerOn(b.join(f), engine.WorkOptions{Slots: slots}, h)
 	return f
 }
 
+// Those that run beside a killer begin again beside it; only it fails.
+func testBesideKiller(b *bed) {
+	h := tasks{"kill": killer(500 * time.Millisecond), "nap": func(ctx context.Context, _ *engine.Attempt) engine.Outcome {
+		t := time.NewTimer(time.Second)
+		defer t.Stop()
+		select {
+		case <-t.C:
+			return ok("1")
+		case <-ctx.Done():
+			return engine.Outcome{Interrupted: true}
+		}
+	}}
+	runs := []engine.Run{b.run("nap", ""), b.run("kill", "")}
+	for range 6 {
+		runs = append(runs, b.run("nap", ""))
+	}
+	var fs []*future
+	for _, r := range runs {
+		fs = append(fs, b.one(r))
+	}
+	for range engine.MaxDeaths {
+		dead := b.doomed(4, h)
+		select {
+		case <-dead.Crashed():
+		case <-fs[1].done:
+		}
+	}
+	b.workerOn(b.join(nil), engine.WorkOptions{Slots: 4}, h)
+	fs[1].want(engine.Failed, engine.CodeLost)
+	if n := b.led.count(runs[1].ID); n != engine.MaxDeaths {
+		b.t.Errorf("the killer began %d times, want %d", n, engine.MaxDeaths)
+	}
+	for i, f := range fs {
+		if i != 1 {
+			f.want(engine.Succeeded, "")
+		}
+	}
+}
+
 func testDeath(b *bed) {
-	f := b.doomed(tasks{"kill": killer(2 * time.Second)})
+	f := b.doomed(1, tasks{"kill": killer(2 * time.Second)})
 	r := b.run("kill", `"x"`)
 	fut := b.one(r)
 	<-f.Crashed()
@@ -85,7 +126,7 @@ func testDeath(b *bed) {
 }
 
 func testLongDeath(b *bed) {
-	f := b.doomed(tasks{"kill": killer(3 * time.Minute)})
+	f := b.doomed(1, tasks{"kill": killer(3 * time.Minute)})
 	r := b.run("kill", `"x"`)
 	fut := b.one(r)
 	<-f.Crashed()
@@ -106,7 +147,7 @@ func (b *bed) kills(r engine.Run, after ...time.Duration) {
 	b.t.Helper()
 	f := b.one(r)
 	for _, d := range after {
-		dead := b.doomed(tasks{"kill": killer(d)})
+		dead := b.doomed(1, tasks{"kill": killer(d)})
 		select {
 		case <-dead.Crashed():
 		case <-f.done:

@@ -111,6 +111,54 @@ func testBatchStop(b *bed) {
 	b.agree()
 }
 
+// Stops and kills by turns: what a stop handed back, or left, is executed once,
+// whatever the process before it had been through.
+func testBatchStops(b *bed) {
+	const n, slots = 4000, 2
+	nap := tasks{"nap": func(ctx context.Context, _ *engine.Attempt) engine.Outcome {
+		t := time.NewTimer(300 * time.Microsecond)
+		defer t.Stop()
+		select {
+		case <-t.C:
+			return ok("1")
+		case <-ctx.Done():
+			return engine.Outcome{Interrupted: true}
+		}
+	}}
+	b.worker(slots, nap)
+	b.one(b.run("nap", "1")).output()
+	var runs []engine.Run
+	for range n {
+		runs = append(runs, b.run("nap", `"`+strings.Repeat("b", 200)+`"`))
+	}
+	b.batch(runs)
+	kills := 0
+	for i := range 8 {
+		b.sleep(time.Duration(20+i*7) * time.Millisecond)
+		if i%4 == 2 {
+			b.kill(false)
+			kills++
+		} else {
+			b.restart()
+		}
+		b.worker(slots, nap)
+	}
+	twice := 0
+	for _, r := range runs {
+		b.attach(r.ID).want(engine.Succeeded, "")
+		switch c := b.led.count(r.ID); {
+		case c == 2:
+			twice++
+		case c != 1:
+			b.t.Errorf("a run of the batch began %d times, want once", c)
+		}
+	}
+	if most := kills * 4 * slots; twice > most { // under way, or ended and not on disk
+		b.t.Errorf("%d runs began twice with %d kills, want at most %d", twice, kills, most)
+	}
+	b.agree()
+}
+
 // A paused queue starts no runs, also of a batch that is under way.
 func testBatchPause(b *bed) {
 	gate := make(chan struct{})

@@ -239,7 +239,7 @@ func (d *doubts) answer(queue string, items []*item) ([]known, bool) {
 func (d *doubts) lost(it *item) {
 	d.w.flush.record(it, d.w.record(it, engine.Next{State: engine.Failed, Failure: &engine.Failure{
 		Code:    engine.CodeLost,
-		Message: fmt.Sprintf("its worker died while executing it, %d times: look for what exhausts memory or ends the process", it.deaths()),
+		Message: fmt.Sprintf("%d workers died that had begun it: look for what exhausts memory or ends the process", it.deaths()),
 	}}, time.Now()))
 }
 

@@ -96,6 +96,7 @@ func (w *worker) again(it *item, next engine.Next) {
 		w.mu.Lock()
 		it.settled, it.taken = w.stopping, false
 		it.started = time.Time{}
+		w.clearLocked(it)
 		w.mu.Unlock()
 		if it.settled {
 			w.flush.requeue(it)

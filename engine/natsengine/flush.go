@@ -306,6 +306,7 @@ func (w *worker) releaseAll(jobs []job) {
 	var acks []*unit
 	for i := range jobs {
 		it := jobs[i].it
+		w.clearLocked(it)
 		if w.runs[it.run.ID] == it {
 			delete(w.runs, it.run.ID)
 		}

@@ -27,6 +27,9 @@ type IndexConfig struct {
 	// Unsure says that the machine may have lost power: what the streams and the
 	// consumers hold may be from different moments.
 	Unsure bool
+	// Clean says that the server was closed in order when it ran last: its notes of
+	// deliveries are exact.
+	Clean bool
 	// Alone says that no other process can have been connected before this one
 	// opened, so that whatever was under way is not any more.
 	Alone bool
@@ -52,6 +55,7 @@ type holder struct {
 	opened  map[string]uint64 // ends of streams when this process opened
 	before  []index.Row       // open runs of an index that was given up
 	unread  atomic.Int64      // messages found unreadable
+	anew    atomic.Bool       // the server has been started anew since
 
 	retryMu   sync.Mutex
 	nodes     nodes
@@ -220,6 +224,14 @@ func (h *holder) noteOpened(ctx context.Context) error {
 		h.opened[s] = last
 	}
 	return nil
+}
+
+// Restarts says that the server is about to be stopped and started anew under this
+// engine, perhaps not in order: whatever stands in a queue then is in doubt.
+func (e *Engine) Restarts() {
+	if e.holder != nil {
+		e.holder.anew.Store(true)
+	}
 }
 
 func (h *holder) stop() {

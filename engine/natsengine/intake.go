@@ -104,7 +104,7 @@ func (w *worker) pump() {
 	now := time.Now()
 	w.mu.Lock()
 	if !w.stopping {
-		free := w.o.Slots - w.busy - len(w.regain) - w.ready.n - w.doubts.n
+		free := w.o.Slots - w.busy - len(w.regain) - w.ready.n - w.doubts.n - len(w.suspects.aside)
 		main := 0
 		w.ahead, w.moved = 0, 0
 		quick := false // the slots are soon free again
@@ -175,6 +175,7 @@ func (in *intake) take(m *nats.Msg) {
 	}
 	now := time.Now()
 	key := unitKey{in, r.seq}
+	mf, batch := parseManifest(m.Header)
 	w.mu.Lock()
 	in.open = max(0, in.open-1)
 	if w.stopping {
@@ -189,13 +190,15 @@ func (in *intake) take(m *nats.Msg) {
 		return
 	}
 	u := &unit{in: in, seq: r.seq, reply: m.Reply, delivered: r.delivered, renewed: now}
+	if batch {
+		u.left = 1
+	}
 	w.units[key] = u
 	unmarked := in.marked != w.reconnects() // the bounds are from before the connection was lost
 	doubt := unmarked || r.delivered > 1 || r.seq <= in.doubtTo || in.src != srcQueue
 	again := r.delivered > 1 || r.seq <= in.beganTo
 	w.mu.Unlock()
-	if mf, ok := parseManifest(m.Header); ok {
-		u.left = 1
+	if batch {
 		go w.expand(u, mf, unmarked || r.delivered > 1 || r.seq <= in.doubtTo, again)
 		return
 	}
@@ -232,8 +235,8 @@ func (in *intake) decode(u *unit, data []byte, doubt, again bool) {
 	}
 	w.mu.Lock()
 	in.per += (float64(len(items)) - in.per) / 8
-	w.mu.Unlock()
 	u.left = len(items)
+	w.mu.Unlock()
 	if len(items) == 0 {
 		w.ackUnit(u)
 		return

@@ -53,6 +53,7 @@ func (it *item) Yield() error {
 		return errWaiting
 	}
 	it.yielded, it.waits = true, time.Now()
+	w.clearLocked(it) // those that it waits for may be suspects
 	w.busy--
 	w.waiting++
 	go w.slot()
@@ -243,6 +244,7 @@ func (w *worker) tick() {
 		}
 		w.saveDirty(now)
 		w.moveHome(now)
+		w.watchSuspects(now)
 		w.surplus(now)
 		w.pump()
 	}
@@ -293,6 +295,7 @@ func (w *worker) giveUp(it *item) *item {
 		stopped: it.stopped, homed: it.homed, settled: true, ended: it.ended, saved: it.saved,
 	}
 	it.u = nil
+	w.clearLocked(it)
 	if w.runs[it.run.ID] == it {
 		w.runs[it.run.ID] = next
 	}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strconv"
 
 	"github.com/nats-io/nats.go/jetstream"
 
@@ -42,6 +43,9 @@ func (h *holder) renewConsumers(ctx context.Context, stream string) error {
 		return err
 	}
 	for _, i := range all {
+		if err := h.boundDoubt(ctx, stream, i); err != nil {
+			return err
+		}
 		if !h.cfg.Alone && !h.cfg.Unsure {
 			stuck, err := h.stuck(ctx, stream, i)
 			if err != nil {
@@ -60,10 +64,41 @@ func (h *holder) renewConsumers(ctx context.Context, stream string) error {
 		if err := e.js.DeleteConsumer(ctx, stream, i.Name); err != nil && !errors.Is(err, jetstream.ErrConsumerNotFound) {
 			return fmt.Errorf("renew consumer %s: %w", i.Name, unavailable(err))
 		}
-		if err := e.createConsumer(ctx, stream, i.Name, i.Config.FilterSubject, i.Config.PauseUntil); err != nil {
+		if err := e.createConsumer(ctx, stream, i.Name, i.Config.FilterSubject, i.Config.PauseUntil, i.Config.Metadata); err != nil {
 			return err
 		}
 	}
+	return nil
+}
+
+// metaDoubt notes at a queue's consumer up to where messages may have begun that
+// it has not delivered: under another consumer, or before its notes were exact.
+const metaDoubt = "faena_doubt"
+
+// boundDoubt finds out up to where a queue's messages are in doubt. If the server
+// was closed in order, with nothing under way, that is what had been delivered;
+// else it is all that is there now, which is noted for the next time.
+func (h *holder) boundDoubt(ctx context.Context, stream string, i *jetstream.ConsumerInfo) error {
+	if i.Name != queueConsumer() || !hasPrefix(stream, streamQueue) {
+		return nil
+	}
+	noted, _ := strconv.ParseUint(i.Config.Metadata[metaDoubt], 10, 64)
+	opened := h.opened[stream]
+	if h.cfg.Clean && i.NumAckPending == 0 {
+		h.opened[stream] = min(opened, max(noted, i.Delivered.Stream))
+		return nil
+	}
+	if noted >= opened {
+		return nil
+	}
+	c := i.Config
+	c.Metadata = map[string]string{metaDoubt: strconv.FormatUint(opened, 10)}
+	ctx, cancel := context.WithTimeout(ctx, requestTimeout)
+	defer cancel()
+	if _, err := h.e.js.UpdateConsumer(ctx, stream, c); err != nil {
+		return fmt.Errorf("note what is in doubt at consumer %s: %w", i.Name, unavailable(err))
+	}
+	i.Config = c
 	return nil
 }
 

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"math"
 	"strings"
 	"sync"
 
@@ -159,7 +160,9 @@ func (h *holder) serve(ctx context.Context, op string, q *request) (*answer, err
 	case opSettle:
 		err = h.e.settle(ctx)
 	case opOpened:
-		a.Mark = h.opened[q.Queue]
+		if a.Mark = h.opened[q.Queue]; h.anew.Load() {
+			a.Mark = math.MaxUint64
+		}
 	case opQueue:
 		err = h.e.queue(ctx, q.Queue)
 	default:

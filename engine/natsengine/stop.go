@@ -50,14 +50,36 @@ func (w *worker) stop(ctx context.Context) {
 		flush, cancel := context.WithTimeout(context.Background(), time.Second)
 		_ = w.nc.FlushWithContext(flush) // acknowledgements; without them runs are asked about again
 		cancel()
+		w.acked(ins)
 	}
 	w.nc.Close()
 }
 
+// acked waits, where the server may end next, until it has noted acknowledgements:
+// what it has not is in doubt at the next start.
+func (w *worker) acked(ins []*intake) {
+	if w.e.holder == nil {
+		return
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), ackedFor)
+	defer cancel()
+	for _, in := range ins {
+		for in.src == srcQueue && ctx.Err() == nil {
+			c, err := w.e.js.Consumer(ctx, in.stream, in.consumer)
+			if err != nil || c.CachedInfo().NumAckPending == 0 || sleep(ctx, 5*time.Millisecond) != nil {
+				break
+			}
+		}
+	}
+}
+
+// ackedFor bounds that: other processes may have messages of the same queue.
+const ackedFor = 100 * time.Millisecond
+
 // notBegunLocked takes out all runs that no slot has in hand: those that are
 // ready, asked about, wait for their time, or for an older message of theirs.
 func (w *worker) notBegunLocked() []*item {
-	w.ready = ready{}
+	w.ready, w.suspects.aside = ready{}, nil
 	w.feedLocked()
 	var back []*item
 	for it := range w.doubles {

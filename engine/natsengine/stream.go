@@ -79,7 +79,7 @@ func (e *Engine) queue(ctx context.Context, name string) error {
 	}); err != nil {
 		return err
 	}
-	if err := e.createConsumer(ctx, queueStream(name), queueConsumer(), queueSubject(name), nil); err != nil {
+	if err := e.createConsumer(ctx, queueStream(name), queueConsumer(), queueSubject(name), nil, nil); err != nil {
 		return err
 	}
 	if e.holder != nil {
@@ -93,12 +93,12 @@ func (e *Engine) queue(ctx context.Context, name string) error {
 	return nil
 }
 
-func (e *Engine) createConsumer(ctx context.Context, stream, name, filter string, pause *time.Time) error {
+func (e *Engine) createConsumer(ctx context.Context, stream, name, filter string, pause *time.Time, meta map[string]string) error {
 	ctx, cancel := context.WithTimeout(ctx, requestTimeout)
 	defer cancel()
 	_, err := e.js.CreateConsumer(ctx, stream, jetstream.ConsumerConfig{
 		Durable: name, FilterSubject: filter, AckPolicy: jetstream.AckExplicitPolicy,
-		AckWait: ackWait, MaxAckPending: maxPending, MaxWaiting: 4096, PauseUntil: pause,
+		AckWait: ackWait, MaxAckPending: maxPending, MaxWaiting: 4096, PauseUntil: pause, Metadata: meta,
 	})
 	if err == nil || errors.Is(err, jetstream.ErrConsumerExists) {
 		return nil

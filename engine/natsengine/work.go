@@ -54,6 +54,7 @@ type worker struct {
 	low      chan struct{}      // tells one of them
 	waking   bool               // a slot that waited has been told of runs, and has not come yet
 	intakes  []*intake
+	suspects suspects
 	paused   map[string]bool // queues
 	pauses   sync.Mutex      // of asking about them, before mu
 	done     chan struct{}
@@ -110,6 +111,8 @@ type item struct {
 	settled  bool // its outcome is decided; a later one is dropped
 	ended    bool // a terminal record stands in the log
 	saved    bool // it may have a checkpoint
+	suspect  bool // it may kill this process
+	last     bool // one death more, and it fails
 	progress *engine.Progress
 	told     bool // progress has been sent
 	save     saver
@@ -208,13 +211,13 @@ func (w *worker) Handle(ctx context.Context, queue, task string) error {
 	w.queues[queue] = append(w.queues[queue], p)
 	w.mu.Unlock()
 	park := &intake{w: w, queue: queue, src: srcParked, stream: streamDelayed, consumer: parkConsumer(queue, task)}
-	if err := w.e.createConsumer(ctx, streamDelayed, park.consumer, parkSubject(queue, task), until); err != nil {
+	if err := w.e.createConsumer(ctx, streamDelayed, park.consumer, parkSubject(queue, task), until, nil); err != nil {
 		return err
 	}
 	ins := []*intake{park}
 	if first {
 		due := &intake{w: w, queue: queue, src: srcDue, stream: streamDelayed, consumer: dueConsumer(queue)}
-		if err := w.e.createConsumer(ctx, streamDelayed, due.consumer, dueSubject(queue), until); err != nil {
+		if err := w.e.createConsumer(ctx, streamDelayed, due.consumer, dueSubject(queue), until, nil); err != nil {
 			return err
 		}
 		ins = append(ins, due, &intake{w: w, queue: queue, src: srcQueue, stream: queueStream(queue), consumer: queueConsumer()})
@@ -358,6 +361,13 @@ func (w *worker) begins(it *item, cancel context.CancelCauseFunc) bool {
 		w.busy--
 		w.mu.Unlock()
 		w.doubts.add([]*item{it})
+		return false
+	}
+	if !w.suspectLocked(it) {
+		it.taken = false
+		w.busy--
+		w.moved++
+		w.mu.Unlock()
 		return false
 	}
 	if it.again {
