@@ -96,3 +96,40 @@ func TestQueueBesideOneWithMuchToDo(t *testing.T) {
 		}
 	})
 }
+
+// A worker whose slots are all held by long runs leaves short ones to others,
+// although they would take it but a moment.
+func TestShortRunsDoNotWaitBehindLongOnes(t *testing.T) {
+	t.Parallel()
+	runShop(t, false, func(s *shop) {
+		s.known("echo")
+		var long []engine.Run
+		for range 4 {
+			long = append(long, s.run("b", "sleep", 0))
+		}
+		if err := s.submit(s.t.Context(), long...); err != nil {
+			s.t.Fatalf("Submit = %v", err)
+		}
+		defer s.second("echo")()
+		time.Sleep(2 * time.Second)
+		began := time.Now()
+		for range 20 {
+			var runs []engine.Run
+			for range 10 {
+				runs = append(runs, s.run("a", "echo", 0))
+			}
+			if err := s.submit(s.t.Context(), runs...); err != nil {
+				s.t.Fatalf("Submit = %v", err)
+			}
+			for _, r := range runs {
+				s.once(r)
+			}
+		}
+		if took := time.Since(began); took > 5*time.Second {
+			s.t.Errorf("200 short runs took %v beside an idle worker, want less than it takes the long ones", took)
+		}
+		for _, r := range long {
+			s.once(r)
+		}
+	})
+}

@@ -75,13 +75,19 @@ func (h *holder) writeEnds(ctx context.Context, rows []*index.Row, state engine.
 	now := time.Now().UnixMilli()
 	recs := make([]engine.Record, 0, len(rows))
 	g := e.pub.group()
+	staged, err := h.stagedRuns(ctx, rows)
+	if err != nil {
+		return err
+	}
 	for _, row := range rows {
 		if engine.State(row.State).Terminal() {
 			continue
 		}
-		run, _, err := h.stored(ctx, row)
-		if err != nil {
-			return err
+		run := staged[engine.ID(row.ID)]
+		if run == nil {
+			if run, _, err = h.stored(ctx, row); err != nil {
+				return err
+			}
 		}
 		recs = append(recs, endRecord(row, run, now, state, why))
 		r := &recs[len(recs)-1]

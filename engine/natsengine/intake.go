@@ -103,7 +103,7 @@ func (w *worker) pump() {
 	var pulls []pull
 	now := time.Now()
 	w.mu.Lock()
-	if !w.stopping {
+	if !w.stopping && !w.stuckLocked(now) {
 		free := w.o.Slots - w.busy - len(w.regain) - w.ready.n - w.doubts.n - len(w.suspects.aside)
 		main := 0
 		w.ahead, w.moved = 0, 0

@@ -495,6 +495,9 @@ const held = 100 * time.Millisecond
 func (w *worker) surplus(now time.Time) {
 	var back []*item
 	w.mu.Lock()
+	if w.turns != w.seen || w.turned.IsZero() {
+		w.turned, w.seen = now, w.turns
+	}
 	for _, l := range slices.Clone(w.ready.turns) {
 		for l.n > 0 && w.surplusLocked(l, now) {
 			it := w.ready.take(l)
@@ -508,15 +511,29 @@ func (w *worker) surplus(now time.Time) {
 	}
 }
 
+// stuckAfter is after how long without a run that begins or ends all slots are
+// taken to be held by long ones, whatever is known of those that wait.
+const stuckAfter = 300 * time.Millisecond
+
+// stuckLocked tells whether that is so now.
+func (w *worker) stuckLocked(now time.Time) bool {
+	return w.busy >= w.o.Slots && w.turns == w.seen && now.Sub(w.turned) > stuckAfter
+}
+
 // surplusLocked tells whether the first ready run of a queue should go back.
 func (w *worker) surplusLocked(l *lane, now time.Time) bool {
 	it := l.first()
 	before := min(w.ready.n, l.n*len(w.ready.turns)) // what is taken until the queue's last one is
-	if w.busy < w.o.Slots || before <= w.aheadLocked(it.run.Queue) {
+	if w.busy < w.o.Slots {
 		return false
 	}
-	if p := w.tasks[taskKey{it.run.Queue, it.run.Task}]; p != nil && !p.slow(before, w.o.Slots) {
-		return false // it only waits for a stall to end
+	if !w.stuckLocked(now) {
+		if before <= w.aheadLocked(it.run.Queue) {
+			return false
+		}
+		if p := w.tasks[taskKey{it.run.Queue, it.run.Task}]; p != nil && !p.slow(before, w.o.Slots) {
+			return false // it only waits for a stall to end
+		}
 	}
 	return now.Sub(it.arrived) >= held<<min(it.run.Rev, 6) // longer each time: it may have nowhere to go
 }

@@ -49,6 +49,9 @@ type worker struct {
 	ahead    int                // how many ready runs the slots will finish within a moment
 	doubles  map[*item]bool     // newer messages of runs under way here
 	moved    int                // runs that slots took or ended since the last pump
+	turned   time.Time          // when a tick last found that some had
+	turns    uint64             // runs that slots took or ended
+	seen     uint64             // of them by then
 	expands  int                // batches that are made messages or fed
 	feeding  int                // batches that wait for few runs to be left
 	low      chan struct{}      // tells one of them
@@ -270,6 +273,7 @@ func (w *worker) next() *item {
 			it.taken = true
 			w.busy++
 			w.moved++
+			w.turns++
 			low := w.moved > w.ahead/32 || w.ready.n == 0 && w.moved > w.ahead/256
 			w.feedLocked()
 			w.wakeLocked()
@@ -428,6 +432,7 @@ func (w *worker) attempted(it *item, out engine.Outcome) (slot bool) {
 		w.waiting--
 	}
 	w.moved++
+	w.turns++
 	if !slot && w.stopping {
 		w.cond.Broadcast()
 	}
@@ -469,7 +474,7 @@ func (w *worker) later(it *item, d time.Duration) {
 	})
 }
 
-// push makes runs ready.
+// push makes runs ready, or hands them back if they cannot begin here soon.
 func (w *worker) push(items ...*item) {
 	now := time.Now()
 	w.mu.Lock()
@@ -482,8 +487,9 @@ func (w *worker) push(items ...*item) {
 		return
 	}
 	var back []*item
+	stuck := w.stuckLocked(now) // pulls stood open
 	for _, it := range items {
-		if w.paused[it.run.Queue] {
+		if w.paused[it.run.Queue] || stuck {
 			it.settled = true
 			back = append(back, it)
 			continue
