@@ -27,7 +27,7 @@ func (r *Run) After(o Outcome, now time.Time) Next {
 	case o.Interrupted:
 		return Next{State: Retrying, At: now}
 	case o.Snooze > 0 && o.Failure == nil:
-		at := now.Add(o.Snooze)
+		at := now.Add(min(o.Snooze, maxWait))
 		if r.late(at) {
 			return Next{State: Failed, Failure: deadlineFailure(nil)}
 		}
@@ -39,12 +39,16 @@ func (r *Run) After(o Outcome, now time.Time) Next {
 	case o.Permanent, o.Failure.Code == CodeDeadline, r.Attempt+1 >= max(r.Retry.Attempts, 1):
 		return Next{State: Failed, Failure: o.Failure, Charged: true}
 	}
-	at := now.Add(r.backoff())
+	at := now.Add(min(r.backoff(), maxWait))
 	if r.late(at) {
 		return Next{State: Failed, Failure: deadlineFailure(o.Failure), Charged: true}
 	}
 	return Next{State: Retrying, At: at, Failure: o.Failure, Charged: true}
 }
+
+// maxWait bounds the wait before another attempt: what stores it counts nanoseconds
+// in 64 bits.
+const maxWait = 100 * 365 * 24 * time.Hour
 
 func (r *Run) late(at time.Time) bool { return r.Deadline != 0 && at.UnixMilli() >= r.Deadline }
 

@@ -40,6 +40,9 @@ func TestAfter(t *testing.T) {
 		},
 		"interrupted": {engine.Run{Attempt: 9, Deadline: 1}, engine.Outcome{Interrupted: true, Failure: bad}, engine.Next{State: engine.Retrying, At: now}},
 		"snooze":      {engine.Run{Attempt: 9}, engine.Outcome{Snooze: time.Hour}, engine.Next{State: engine.Retrying, At: now.Add(time.Hour)}},
+		"snooze for ever": {
+			engine.Run{}, engine.Outcome{Snooze: math.MaxInt64}, engine.Next{State: engine.Retrying, At: now.Add(100 * 365 * 24 * time.Hour)},
+		},
 		"snooze beyond the deadline": {
 			engine.Run{Deadline: late},
 			engine.Outcome{Snooze: time.Hour},

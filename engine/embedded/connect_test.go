@@ -2,6 +2,8 @@ package embedded_test
 
 import (
 	"context"
+	"math"
+	"path/filepath"
 	"testing"
 
 	"github.com/faena-dev/faena/engine"
@@ -29,6 +31,33 @@ func connect(ctx context.Context, owner engine.Engine, hook engine.WriteHook) (e
 		return nil, err
 	}
 	return e, nil
+}
+
+// A client that has just connected knows that the disk has too little space: it
+// is not told by the first run that it loses.
+func TestNewClientOfAFullDiskIsRefused(t *testing.T) {
+	t.Parallel()
+	bubble(t, func(t *testing.T) {
+		t.Helper()
+		owner, err := embedded.Open(t.Context(), embedded.Options{
+			Dir: filepath.Join(t.TempDir(), "data"), MinFree: math.MaxInt64, Sync: func() error { return nil },
+		})
+		if err != nil {
+			t.Fatalf("Open = %v", err)
+		}
+		defer owner.Close() //nolint:errcheck // the test is over
+		e, err := owner.Join(t.Context(), "joined", nil)
+		if err != nil {
+			t.Fatalf("Join = %v", err)
+		}
+		defer e.Close() //nolint:errcheck // the test is over
+		r := engine.Run{ID: engine.NewIDs().New(), Queue: "q", Task: "task", Retry: engine.Retry{Attempts: 1}, Keep: [2]uint32{60, 60}}
+		for who, eng := range map[string]engine.Engine{"the owner": owner, "a new client": e} {
+			if err := eng.Submit(t.Context(), []engine.Run{r}); engine.CodeOf(err) != engine.CodeFull {
+				t.Errorf("Submit by %s = %v, want code full", who, err)
+			}
+		}
+	})
 }
 
 // Clients and workers that reach the owner of the disk over TCP, in real time.

@@ -104,6 +104,10 @@ func testUnknownID(b *bed) {
 	if is, err := b.client.Find(b.ctx(), []engine.ID{id}); err != nil || len(is) != 0 {
 		b.t.Errorf("Find of an id nobody knows = %v, %v, want nothing", is, err)
 	}
+	far := b.run("echo", "1")
+	far.At = time.Now().AddDate(300, 0, 0).UnixMilli()
+	b.wantCode("Submit of a run to be started in 300 years", b.client.Submit(b.ctx(), []engine.Run{far}), engine.CodeInvalid)
+	b.wantCode("SubmitBatch of it", b.client.SubmitBatch(b.ctx(), []engine.Run{far}), engine.CodeInvalid)
 	err = b.client.Pause(b.ctx(), "nowhere")
 	b.wantCode("Pause of a queue that is not there", err, engine.CodeNotFound)
 }

@@ -69,13 +69,18 @@ func Connect(ctx context.Context, url string, o Options) (*Engine, error) {
 	if err != nil {
 		return nil, err
 	}
-	cfg := Config{Dial: dial, Name: processName(o.Name), Version: o.Version, Hook: o.Hook, Logger: o.Logger, Status: statusOf(hello, o.Durability)}
+	space := &spaceNews{}
+	var status *engine.Status
+	if hello != nil {
+		status = hello.Status
+		space.why, space.at = hello.Refuses, time.Now()
+	}
+	cfg := Config{Dial: dial, Name: processName(o.Name), Version: o.Version, Hook: o.Hook, Logger: o.Logger, Status: statusOf(status, o.Durability)}
 	var r *remoteCommit
 	if cfg.Status.Durability == "strict" && hello != nil {
 		r = newRemoteCommit()
 		cfg.Commit = r
 	}
-	var space spaceNews
 	cfg.Accepting = space.accepting
 	cfg.started = func(e *Engine) error {
 		if err := space.start(e); err != nil || r == nil {
@@ -117,9 +122,9 @@ func redact(url string) string {
 // ServerName is the name of servers that package embedded runs.
 const ServerName = "faena-embedded"
 
-// greet asks the process that owns the disk for its status; nil if there is
-// none. An embedded server has one, which may not have got so far.
-func greet(ctx context.Context, dial func(...nats.Option) (*nats.Conn, error)) (*engine.Status, error) {
+// greet asks the process that owns the disk for its status, and whether it accepts
+// runs; nil if there is none. An embedded server has one, which may not have got so far.
+func greet(ctx context.Context, dial func(...nats.Option) (*nats.Conn, error)) (*answer, error) {
 	nc, err := dial()
 	if err != nil {
 		return nil, err
@@ -143,7 +148,7 @@ func greet(ctx context.Context, dial func(...nats.Option) (*nats.Conn, error)) (
 	if err := json.Unmarshal(m.Data, &a); err != nil || a.Status == nil {
 		return nil, &engine.Error{Code: engine.CodeVersion, Op: "connect", Err: errors.New("the process there speaks another version of faena: run the same everywhere")}
 	}
-	return a.Status, nil
+	return &a, nil
 }
 
 // spaceNews is what the disk's owner told last about accepting runs.
@@ -175,7 +180,7 @@ func (s *spaceNews) accepting() error {
 	if s.why == "" || time.Since(s.at) > spaceOld {
 		return nil
 	}
-	return &engine.Error{Code: engine.CodeLimit, Op: "submit", Err: errors.New(s.why)}
+	return &engine.Error{Code: engine.CodeFull, Op: "submit", Err: errors.New(s.why)}
 }
 
 // TellAccepting tells other processes whether runs are accepted: err says why
@@ -184,12 +189,18 @@ func (e *Engine) TellAccepting(err error) {
 	if e.nc == nil || e.closed.Load() || err == nil && !e.refused.Swap(false) {
 		return
 	}
-	var why string
 	if err != nil {
 		e.refused.Store(true)
-		why = strings.TrimPrefix(err.Error(), "submit: ")
 	}
-	_ = e.nc.Publish(subjectSpace, []byte(why)) // said again while it holds
+	_ = e.nc.Publish(subjectSpace, []byte(refusal(err))) // said again while it holds
+}
+
+// refusal is what other processes are told of an error that accepting gives.
+func refusal(err error) string {
+	if err == nil {
+		return ""
+	}
+	return strings.TrimPrefix(err.Error(), "submit: ")
 }
 
 func statusOf(hello *engine.Status, declared string) engine.Status {

@@ -59,6 +59,8 @@ type answer struct {
 	IDs    []engine.ID        `json:"ids,omitempty"`
 	Known  []known            `json:"known,omitempty"`
 	Record []byte             `json:"record,omitempty"` // a message of one frame
+	// Refuses says why no run is accepted now.
+	Refuses string `json:"refuses,omitempty"`
 	Mark   uint64             `json:"mark,omitempty"`
 }
 
@@ -144,6 +146,7 @@ func (h *holder) serve(ctx context.Context, op string, q *request) (*answer, err
 		a.Nodes = h.nodes.infos()
 	case opStatus, opHello:
 		a.Status = h.status(ctx, op)
+		a.Refuses = refusal(h.e.accepting())
 		if h.e.follow != nil {
 			a.Mark = h.e.follow.seen.Load()
 		}

@@ -72,8 +72,15 @@ func (e *Engine) accepting() error {
 	return e.cfg.Accepting()
 }
 
+// maxDelay bounds how far away a start may be: the server's schedules count
+// nanoseconds in 64 bits.
+const maxDelay = 100 * 365 * 24 * time.Hour
+
 // prepare opens the run's queue and stores a large input apart.
 func (e *Engine) prepare(ctx context.Context, r *engine.Run) error {
+	if far := time.Now().Add(maxDelay); r.At > far.UnixMilli() {
+		return &engine.Error{Code: engine.CodeInvalid, Op: "submit", Err: fmt.Errorf("it would start at %s: want a time before %s", time.UnixMilli(r.At).UTC().Format(time.DateOnly), far.UTC().Format(time.DateOnly))}
+	}
 	if err := e.queue(ctx, r.Queue); err != nil {
 		return err
 	}
