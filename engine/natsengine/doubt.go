@@ -169,7 +169,8 @@ func (d *doubts) decide(queue string, items []*item) (held []*item) {
 			held = append(held, it)
 			continue
 		case it.again, began:
-			it.run.Deaths += step - 1
+			it.run.Deaths += step - 1 - min(it.counted, step-1) // it may be asked about again
+			it.counted = max(it.counted, step-1)
 			if int(it.deaths()) >= w.o.Deaths {
 				it.settled = true
 				lost = append(lost, it)

@@ -86,7 +86,8 @@ func (w *worker) record(it *item, next engine.Next, now time.Time) engine.Record
 }
 
 // again schedules the next attempt: a short wait is spent here, without a slot
-// and under the lease; a longer one is a message of its own.
+// and under the lease; a longer one is a message of its own. So is one of a run
+// with deaths: its recorded start has an end now, and must not count as another.
 func (w *worker) again(it *item, next engine.Next) {
 	if next.Failure != nil {
 		it.run.Failure = next.Failure
@@ -94,8 +95,12 @@ func (w *worker) again(it *item, next engine.Next) {
 	it.run.At = next.At.UnixMilli()
 	if d := time.Until(next.At); d < soon {
 		w.mu.Lock()
-		it.settled, it.taken = w.stopping, false
+		suspect := it.step > 0 || it.deaths() > 0
+		it.settled, it.taken = w.stopping || suspect, false
 		it.started = time.Time{}
+		if suspect {
+			it.doubt, it.run.Doubt = false, false
+		}
 		w.clearLocked(it)
 		w.mu.Unlock()
 		if it.settled {

@@ -290,7 +290,7 @@ func (w *worker) giveUp(it *item) *item {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	next := &item{
-		w: w, u: it.u, off: it.off, step: it.step, run: it.run, doubt: it.doubt, again: it.again, noted: it.noted, lapses: it.lapses,
+		w: w, u: it.u, off: it.off, step: it.step, counted: it.counted, run: it.run, doubt: it.doubt, again: it.again, noted: it.noted, lapses: it.lapses,
 		redelivered: it.redelivered, arrived: it.arrived, pace: it.pace, started: it.started, taken: true,
 		stopped: it.stopped, homed: it.homed, settled: true, ended: it.ended, saved: it.saved,
 	}

@@ -91,6 +91,7 @@ type item struct {
 	u           *unit
 	off         int   // of its frame in the message
 	step        uint8 // of this start, if it is recorded
+	counted     uint8 // recorded deaths that its run has been charged with
 	run         engine.Run
 	doubt       bool // ask before it starts
 	again       bool // it may have started before: record this start
