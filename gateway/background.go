@@ -57,8 +57,7 @@ type Result struct {
 }
 
 func (g *Gateway) background(w http.ResponseWriter, r *http.Request) error {
-	w.Header().Set("Vary", "Accept")
-	if html, js := accepts(r); js > html { // a page is what all others get
+	if asData(w, r) {
 		b, err := g.work(r.Context())
 		if err != nil {
 			return err

@@ -85,7 +85,10 @@ func iso(v any) string {
 	return t.UTC().Format("2006-01-02T15:04:05Z")
 }
 
-// ago is a time as the distance from now.
+// year is from where a distance of time is told as a date.
+const year = 365 * 24 * time.Hour
+
+// ago is a time as the distance from now, or as a date if it is far.
 func (p *Pages) ago(v any) (string, error) {
 	t, ok := instant(v)
 	if !ok {
@@ -96,7 +99,10 @@ func (p *Pages) ago(v any) (string, error) {
 	if d < 0 {
 		d, key = -d, "time.future"
 	}
-	if d < time.Second {
+	switch { // what is too far for a Duration stays negative
+	case d < 0 || d >= year:
+		return t.UTC().Format("2006-01-02"), nil
+	case d < time.Second:
 		return p.Text("time.now")
 	}
 	return p.Text(key, unit(d))
