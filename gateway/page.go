@@ -230,7 +230,7 @@ func (g *Gateway) apiPage(w http.ResponseWriter, r *http.Request) error {
 		case rt.Summary == "":
 			continue
 		}
-		byName[name] = append(byName[name], web.Route{Method: rt.Method, Path: rt.Path, Scope: string(rt.Scope), Summary: rt.Summary})
+		byName[name] = append(byName[name], web.Route{Method: rt.Method, Path: rt.Path, Summary: rt.Summary})
 	}
 	for _, name := range names {
 		v.Groups = append(v.Groups, web.Group{Name: name, Routes: byName[name]})

@@ -29,17 +29,9 @@ func (p *Pages) funcs() template.FuncMap {
 		"tags":    tags,
 		"short":   func(id faena.ID) string { return id.String()[14:20] }, // what differs between neighbours
 		"line":    line,
-		"sum":     func(m map[string]int64, states ...string) (n int64) { return total(m, states) },
 		"state":   func(s any) string { return fmt.Sprint(s) },
 		"list":    func(s ...string) []string { return s },
 	}
-}
-
-func total(m map[string]int64, states []string) (n int64) {
-	for _, s := range states {
-		n += m[s]
-	}
-	return n
 }
 
 // thousands is a number in groups of three digits.
