@@ -155,7 +155,8 @@ func (n *Node) queuesOf(ctx context.Context, task string) ([]string, error) {
 func (n *Node) Get(ctx context.Context, id ID) (*Info, error) { return n.eng.Get(ctx, id) }
 
 // Page gives one page of the runs that q selects, newest first; the next one is
-// got with q.Cursor set to Page.Next, until that is empty.
+// got with q.Cursor set to Page.Next and the same conditions, until that is empty;
+// with others the error has CodeInvalid.
 func (n *Node) Page(ctx context.Context, q Query) (*Page, error) { return n.eng.List(ctx, q) }
 
 // List yields the runs that q selects, newest first, and reads them page by page

@@ -215,7 +215,7 @@ func readDuration(location, s string) (time.Duration, error) {
 	case err == nil:
 		return 0, wrong(location, fmt.Sprintf("%q is negative", s), "send 0s or more")
 	case spans.MatchString(s):
-		return 0, wrong(location, fmt.Sprintf("%q is too long", s), "send at most 2562047h, which is 292 years")
+		return 0, wrong(location, fmt.Sprintf("%q is too long", s), "send at most 876000h, which is 100 years")
 	}
 	return 0, wrong(location, fmt.Sprintf("%q is not a time that can be waited", s), `write it with its unit, such as "90s" or "1h30m"`)
 }

@@ -70,7 +70,7 @@ func TestRemediesFitTheRequest(t *testing.T) {
 		{"/api/v1/runs:cancel", " ", "the body is empty", `"states"`, http.StatusBadRequest},
 		{"/api/v1/runs:batch", " ", "the body is empty", `"inputs"`, http.StatusBadRequest},
 		{"/api/v1/runs", " ", "the body is empty", `"input"`, http.StatusBadRequest},
-		{"/api/v1/runs", `{"task": "echo", "delay": "99999999h"}`, "too long", "2562047h", http.StatusUnprocessableEntity},
+		{"/api/v1/runs", `{"task": "echo", "delay": "99999999h"}`, "too long", "876000h", http.StatusUnprocessableEntity},
 		{"/api/v1/runs", `{"task": "echo", "delay": "-1h"}`, "negative", "0s or more", http.StatusUnprocessableEntity},
 		{"/api/v1/runs", `{"task": "echo", "delay": "5"}`, "not a time", "unit", http.StatusUnprocessableEntity},
 		{"/api/v1/queues/nosuch/pause", "", `no queue "nosuch"`, "/api/v1/queues", http.StatusNotFound},
