@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"iter"
 	"slices"
@@ -62,22 +63,44 @@ func (n *Node) submitRaw(ctx context.Context, task string, inputs []json.RawMess
 	}
 	o := order{task: task, set: &s, batch: batch, inputs: make([][]byte, len(inputs))}
 	for i, in := range inputs {
-		if o.inputs[i], err = encodeInput(task, in); err != nil {
+		if o.inputs[i], err = n.fit(op, task, in); err != nil {
+			if batch {
+				err = &Error{Code: CodeOf(err), Op: op, Err: fmt.Errorf("inputs[%d]: %w", i, bare(err, op))}
+			}
 			return nil, err
-		}
-		if e := n.table.Load().handlers[task]; e != nil { // what would fail here is refused
-			if err := n.checkInput(task, o.inputs[i]); err != nil {
-				return nil, err
-			}
-			if err := e.check(o.inputs[i]); err != nil {
-				return nil, &Error{Code: CodeInput, Op: op, Err: err}
-			}
 		}
 	}
 	if err := n.submit(ctx, &o); err != nil {
 		return nil, err
 	}
 	return o.ids, nil
+}
+
+// fit encodes an input, and refuses what would fail here.
+func (n *Node) fit(op, task string, in json.RawMessage) ([]byte, error) {
+	data, err := encodeInput(task, in)
+	if err != nil {
+		return nil, err
+	}
+	e := n.table.Load().handlers[task]
+	if e == nil {
+		return data, nil
+	}
+	if err := n.checkInput(task, data); err != nil {
+		return nil, err
+	}
+	if err := e.check(data); err != nil {
+		return nil, &Error{Code: CodeInput, Op: op, Err: err}
+	}
+	return data, nil
+}
+
+// bare is what an error of an operation says without its name.
+func bare(err error, op string) error {
+	if e, ok := errors.AsType[*Error](err); ok && e.Op == op && e.Err != nil {
+		return e.Err
+	}
+	return err
 }
 
 // routes are what live workers take, as read a moment ago.
@@ -132,7 +155,8 @@ func (n *Node) queuesOf(ctx context.Context, task string) ([]string, error) {
 func (n *Node) Get(ctx context.Context, id ID) (*Info, error) { return n.eng.Get(ctx, id) }
 
 // Page gives one page of the runs that q selects, newest first; the next one is
-// got with q.Cursor set to Page.Next, until that is empty.
+// got with q.Cursor set to Page.Next and the same conditions, until that is empty;
+// with others the error has CodeInvalid.
 func (n *Node) Page(ctx context.Context, q Query) (*Page, error) { return n.eng.List(ctx, q) }
 
 // List yields the runs that q selects, newest first, and reads them page by page

@@ -3,6 +3,7 @@ package faena_test
 import (
 	"context"
 	"encoding/json"
+	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -64,6 +65,12 @@ func TestSubmitByName(t *testing.T) {
 	ids, err := n.SubmitBatch(t.Context(), "here", []json.RawMessage{[]byte("1"), nil})
 	if err != nil || len(ids) != 2 || len(l.runs) != 2 || l.runs[1].ID != ids[1] {
 		t.Errorf("SubmitBatch = %v, %v and stored %d runs, want 2 of each", ids, err, len(l.runs))
+	}
+	for _, bad := range []string{`{`, `"x"`, `"123456789012345678901"`} { // which it was, was not told
+		_, err := n.SubmitBatch(t.Context(), "here", []json.RawMessage{[]byte("1"), []byte(bad)})
+		if err == nil || !strings.HasPrefix(err.Error(), "submit here: inputs[1]: ") || strings.Count(err.Error(), "submit here") != 1 {
+			t.Errorf("SubmitBatch(1, %s) = %v, want an error of inputs[1]", bad, err)
+		}
 	}
 	want := []engine.Route{{Queue: "other", Task: "here"}, {Queue: "mine", Task: "here"}}
 	if d := cmp.Diff(want, l.handled); d != "" {

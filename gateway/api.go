@@ -1,6 +1,7 @@
 package gateway
 
 import (
+	"context"
 	"net/http"
 
 	"github.com/faena-dev/faena"
@@ -100,7 +101,7 @@ func (g *Gateway) pause(w http.ResponseWriter, r *http.Request) error {
 	if err := noBody(r); err != nil {
 		return err
 	}
-	if err := g.node.Pause(r.Context(), r.PathValue("queue")); err != nil {
+	if err := g.setPause(r, g.node.Pause); err != nil {
 		return err
 	}
 	w.WriteHeader(http.StatusNoContent)
@@ -111,9 +112,20 @@ func (g *Gateway) resume(w http.ResponseWriter, r *http.Request) error {
 	if err := noBody(r); err != nil {
 		return err
 	}
-	if err := g.node.Resume(r.Context(), r.PathValue("queue")); err != nil {
+	if err := g.setPause(r, g.node.Resume); err != nil {
 		return err
 	}
 	w.WriteHeader(http.StatusNoContent)
 	return nil
+}
+
+// setPause pauses or resumes the queue that a request names.
+func (g *Gateway) setPause(r *http.Request, do func(context.Context, string) error) error {
+	err := do(r.Context(), r.PathValue("queue"))
+	if faena.CodeOf(err) != faena.CodeNotFound {
+		return err
+	}
+	p := *problemOf(err)
+	p.Remedy = "check the name: /api/v1/queues lists the queues there are; the first run or worker of a queue makes it"
+	return &p
 }

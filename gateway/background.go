@@ -42,12 +42,13 @@ type Work struct {
 	Started    *time.Time          `json:"started"`
 	Ended      *time.Time          `json:"ended"`
 	Node       string              `json:"node,omitempty"`
-	Waits      string              `json:"waits,omitempty"` // why a queued one has not begun
-	LastResult *Result             `json:"last_result"`
+	Waits      string              `json:"waits,omitempty"`            // why a queued one has not begun
+	LastResult *Result             `json:"last_result"`                // its own: how it ended, or its last attempt failed
+	TaskLast   *Result             `json:"task_last_result,omitempty"` // of one that has not ended: that of another run, its task's last that did
 }
 
-// Result is how a run ended: the run itself, or, of one that has not ended, the
-// last of its task that did. Large outputs are left out.
+// Result is how a run ended, or, of one that is tried again, how its last
+// attempt did. Large outputs are left out.
 type Result struct {
 	ID     faena.ID        `json:"id"`
 	State  faena.State     `json:"state"`
@@ -57,8 +58,7 @@ type Result struct {
 }
 
 func (g *Gateway) background(w http.ResponseWriter, r *http.Request) error {
-	w.Header().Set("Vary", "Accept")
-	if html, js := accepts(r); js > html { // a page is what all others get
+	if asData(w, r) {
 		b, err := g.work(r.Context())
 		if err != nil {
 			return err
@@ -77,6 +77,7 @@ func (g *Gateway) background(w http.ResponseWriter, r *http.Request) error {
 	b, err := g.work(r.Context())
 	v.Note(err)
 	if err == nil {
+		v.Last = lasts(b)
 		v.Running, v.Scheduled, v.Queued, v.Finished = rows(b.Running), rows(b.Scheduled), rows(b.Queued), rows(b.Finished)
 	}
 	g.page(w, r, http.StatusOK, "tasks", v)
@@ -97,6 +98,18 @@ func rows(work []Work) []web.Work {
 		}
 	}
 	return out
+}
+
+// lasts are the last results of the tasks that have open runs, one for each.
+func lasts(b *Background) []web.Work {
+	var out []Work
+	for _, w := range slices.Concat(b.Running, b.Scheduled, b.Queued) {
+		l := w.TaskLast
+		if l != nil && !slices.ContainsFunc(out, func(o Work) bool { return o.ID == l.ID }) {
+			out = append(out, Work{ID: l.ID, Task: w.Task, State: l.State, Ended: l.Ended, LastResult: l})
+		}
+	}
+	return rows(out)
 }
 
 // work lists what runs, what comes next, soonest first, and what has ended.
@@ -162,7 +175,7 @@ func (g *Gateway) open(ctx context.Context, last map[string]*Result, states ...f
 			}
 		}
 		out[i] = workOf(in)
-		out[i].LastResult = last[in.Task]
+		out[i].TaskLast = last[in.Task]
 	}
 	return out, nil
 }
@@ -187,10 +200,14 @@ func (g *Gateway) explain(ctx context.Context, queued []Work) {
 }
 
 func workOf(in *faena.Info) Work {
-	return Work{
+	w := Work{
 		ID: in.ID, Task: in.Task, Queue: in.Queue, State: in.State, Attempt: in.Attempt, Progress: in.Progress,
 		NextTime: in.At, Created: in.Created, Started: in.Started, Ended: in.Ended, Node: in.Node,
 	}
+	if in.State == faena.Retrying && in.Error != nil {
+		w.LastResult = &Result{ID: in.ID, State: in.State, Error: in.Error}
+	}
+	return w
 }
 
 // result is how a run ended, with its output if that is small.

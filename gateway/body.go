@@ -9,9 +9,11 @@ import (
 	"mime"
 	"net/http"
 	"reflect"
+	"regexp"
 	"strconv"
 	"strings"
 	"time"
+	"unicode/utf8"
 
 	"github.com/faena-dev/faena"
 )
@@ -42,7 +44,7 @@ func wantJSON(r *http.Request) error {
 }
 
 // readBody reads a JSON object into v and refuses what v does not have.
-func (g *Gateway) readBody(w http.ResponseWriter, r *http.Request, v any) error {
+func (g *Gateway) readBody(w http.ResponseWriter, r *http.Request, v content) error {
 	if err := wantJSON(r); err != nil {
 		return err
 	}
@@ -111,9 +113,15 @@ func noBody(r *http.Request) error {
 	return nil
 }
 
-func decode(b []byte, v any) error {
+// content is what a body holds, with an example of it.
+type content interface{ example() string }
+
+func decode(b []byte, v content) error {
 	if len(bytes.TrimSpace(b)) == 0 {
-		return malformed("the body is empty", `send a JSON object, such as {"task": "factorial", "input": {"n": 20}}`)
+		return malformed("the body is empty", "send a JSON object, such as "+v.example())
+	}
+	if !utf8.Valid(b) {
+		return malformed("the body is not UTF-8", "send the text encoded as UTF-8")
 	}
 	d := json.NewDecoder(bytes.NewReader(b))
 	d.DisallowUnknownFields()
@@ -192,16 +200,24 @@ func place(b []byte, offset int64) string {
 	return fmt.Sprintf("line %d, column %d", bytes.Count(before, []byte("\n"))+1, len(before)-bytes.LastIndexByte(before, '\n'))
 }
 
+// spans matches what is written as a time, however long.
+var spans = regexp.MustCompile(`^[-+]?([0-9]+(\.[0-9]*)?(ns|us|µs|ms|s|m|h))+$`)
+
 // readDuration reads a time such as 90s; the empty string is none.
 func readDuration(location, s string) (time.Duration, error) {
 	if s == "" {
 		return 0, nil
 	}
 	d, err := time.ParseDuration(s)
-	if err != nil || d < 0 {
-		return 0, wrong(location, fmt.Sprintf("%q is not a time that can be waited", s), `write it with its unit, such as "90s" or "1h30m"`)
+	switch {
+	case err == nil && d >= 0:
+		return d, nil
+	case err == nil:
+		return 0, wrong(location, fmt.Sprintf("%q is negative", s), "send 0s or more")
+	case spans.MatchString(s):
+		return 0, wrong(location, fmt.Sprintf("%q is too long", s), "send at most 876000h, which is 100 years")
 	}
-	return d, nil
+	return 0, wrong(location, fmt.Sprintf("%q is not a time that can be waited", s), `write it with its unit, such as "90s" or "1h30m"`)
 }
 
 func readTime(location, s string) (time.Time, error) {

@@ -189,8 +189,8 @@ func TestBackgroundTasks(t *testing.T) {
 	if r := b.Finished[1].LastResult; r == nil || r.Error == nil || r.Error.Message == "" {
 		t.Errorf("result of sour = %+v, want its error", r)
 	}
-	if r := b.Scheduled[0].LastResult; r == nil || r.State != faena.Succeeded || r.ID != b.Finished[0].ID {
-		t.Errorf("last result of the scheduled one = %+v, want echo's", r)
+	if r := b.Scheduled[0].TaskLast; r == nil || r.State != faena.Succeeded || r.ID != b.Finished[0].ID || b.Scheduled[0].LastResult != nil {
+		t.Errorf("last result of the scheduled one's task = %+v, want echo's, and none of its own", r)
 	}
 	for accept, page := range map[string]bool{
 		"": true, "*/*": true, "text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8": true, "text/html;q=0.5, application/json": false,

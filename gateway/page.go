@@ -66,6 +66,9 @@ func (g *Gateway) text(key string) string {
 }
 
 func (g *Gateway) home(w http.ResponseWriter, r *http.Request) error {
+	if asData(w, r) {
+		return g.status(w, r)
+	}
 	ctx, cancel := context.WithTimeout(r.Context(), askTime)
 	defer cancel()
 	v := &web.Home{}
@@ -144,6 +147,9 @@ func (g *Gateway) some(ctx context.Context, n int, states ...faena.State) ([]fae
 }
 
 func (g *Gateway) runsPage(w http.ResponseWriter, r *http.Request) error {
+	if asData(w, r) {
+		return g.list(w, r)
+	}
 	values := r.URL.Query()
 	for k, vs := range values { // a form sends what was left empty, too
 		if strings.TrimSpace(strings.Join(vs, "")) == "" {
@@ -187,6 +193,9 @@ func turn(values url.Values, cursor string) (next, first string) {
 }
 
 func (g *Gateway) runPage(w http.ResponseWriter, r *http.Request) error {
+	if asData(w, r) {
+		return g.get(w, r)
+	}
 	id, err := runID(r)
 	if err != nil {
 		return err
@@ -221,7 +230,7 @@ func (g *Gateway) apiPage(w http.ResponseWriter, r *http.Request) error {
 		case rt.Summary == "":
 			continue
 		}
-		byName[name] = append(byName[name], web.Route{Method: rt.Method, Path: rt.Path, Scope: string(rt.Scope), Summary: rt.Summary})
+		byName[name] = append(byName[name], web.Route{Method: rt.Method, Path: rt.Path, Summary: rt.Summary})
 	}
 	for _, name := range names {
 		v.Groups = append(v.Groups, web.Group{Name: name, Routes: byName[name]})
@@ -282,9 +291,9 @@ func (g *Gateway) retryForm(r *http.Request) (string, error) {
 }
 
 func (g *Gateway) pauseForm(r *http.Request) (string, error) {
-	return "/#queues-h", g.node.Pause(r.Context(), r.PathValue("queue"))
+	return "/#queues-h", g.setPause(r, g.node.Pause)
 }
 
 func (g *Gateway) resumeForm(r *http.Request) (string, error) {
-	return "/#queues-h", g.node.Resume(r.Context(), r.PathValue("queue"))
+	return "/#queues-h", g.setPause(r, g.node.Resume)
 }

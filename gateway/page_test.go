@@ -23,6 +23,7 @@ func everyState(t *testing.T) *fake {
 	t.Helper()
 	ids, now := ids(t, len(faena.States())+1), time.Now()
 	f := &fake{infos: map[faena.ID]*faena.Info{}, status: faena.Status{Accepting: true, Durability: "strict", Verified: true}}
+	f.queues = []faena.QueueInfo{{Name: "q", Workers: 6, Counts: map[string]int64{"queued": 1, "running": 2, "waiting": 3, "scheduled": 4, "retrying": 5}}}
 	for i, st := range faena.States() {
 		// half a minute is what the test may take before a page says something else
 		began, ended, at := now.Add(-90*time.Minute-30*time.Second), now.Add(-30*time.Minute-30*time.Second), now.Add(3*time.Hour+30*time.Second)
@@ -40,7 +41,7 @@ func everyState(t *testing.T) *fake {
 		default:
 			in.Started, in.Ended, in.Attempt = &began, &ended, 1
 		}
-		if st == faena.Failed || st == faena.Cancelled {
+		if st == faena.Failed || st == faena.Cancelled || st == faena.Retrying {
 			in.Error = &faena.Failure{Code: faena.CodeFailed, Message: "why it is " + st.String() + " " + evil}
 		}
 		if st == faena.Succeeded {
@@ -183,10 +184,10 @@ func TestPagesShowEveryState(t *testing.T) {
 		faena.Queued: "queued", faena.Succeeded: "finished", faena.Failed: "finished", faena.Cancelled: "finished",
 	}
 	want := map[faena.State][]string{
-		faena.Running:   {"Running", "43 %", "page 12 " + evil, "1 h 30 min", "Succeeded", `"the one before"`},
-		faena.Waiting:   {"Waiting", "43 %", "1 h 30 min", "none yet"},
+		faena.Running:   {"Running", "43 %", "page 12 " + evil, "1 h 30 min"},
+		faena.Waiting:   {"Waiting", "43 %", "1 h 30 min"},
 		faena.Scheduled: {"Scheduled", "in 3 h 0 min", "–"},
-		faena.Retrying:  {"Retrying", "in 3 h 0 min", "3"},
+		faena.Retrying:  {"Retrying", "in 3 h 0 min", "3", "why it is retrying " + evil},
 		faena.Queued:    {"Queued", "q", "queue q is paused " + evil, "2 h 30 min ago"},
 		faena.Succeeded: {"Succeeded", "30 min ago", "1 h 0 min", "12345678901234567890", `<b class=\"evil\">`},
 		faena.Failed:    {"Failed", "30 min ago", "1 h 0 min", "why it is failed " + evil},
@@ -205,6 +206,15 @@ func TestPagesShowEveryState(t *testing.T) {
 				t.Errorf("the row of the %s run says %q, want %q in it", st, got, s)
 			}
 		}
+	}
+	last := f.runs[len(f.runs)-1].ID.String()
+	for _, part := range []string{"running", "scheduled", "queued"} { // that of another run read as if it were the row's
+		if _, all := rows(byID(t, doc, part)); all[last] != nil || strings.Contains(text(byID(t, doc, part)), "the one before") {
+			t.Errorf("%s shows the result of a run that has ended", part)
+		}
+	}
+	if shown, all := rows(byID(t, doc, "last")); len(shown) != 1 || all[last] == nil || !strings.Contains(text(all[last]), `"the one before"`) {
+		t.Errorf("the last results are %q, want that of the one task that has one", shown)
 	}
 	if bar := find(byID(t, doc, "running"), func(n *html.Node) bool { return n.Data == "progress" }); bar == nil || attr(bar, "value") != "43" || attr(bar, "max") != "100" || attr(bar, "aria-label") == "" {
 		t.Errorf("the bar of the running one = %+v, want 43 of 100, with a label", bar)
@@ -265,6 +275,16 @@ func TestHomeCountsEveryState(t *testing.T) {
 		if tile == nil || !strings.EqualFold(text(tile), fmt.Sprintf("%s 1,234,%d", name, 567+i)) {
 			t.Errorf("the tile of %s is %v, want its word and 1,234,%d", name, tile, 567+i)
 		}
+	}
+	numbers := map[string]string{} // running and waiting ones were counted as running
+	for n := range byID(t, doc, "queues").Descendants() {
+		if n.Data == "td" && attr(n, "data-label") != "" {
+			numbers[attr(n, "data-label")] = text(n)
+		}
+	}
+	want := map[string]string{"Queued": "1", "Running": "2", "Waiting": "3", "Scheduled": "4", "Retrying": "5", "Failed": "0", "Workers": "6"}
+	if d := cmp.Diff(want, numbers); d != "" {
+		t.Errorf("the row of a queue (-want +got)\n%s", d)
 	}
 	if got := text(byID(t, doc, "failures")); !strings.Contains(got, "why it is failed "+evil) {
 		t.Errorf("recent failures say %q", got)

@@ -28,9 +28,10 @@ type Route struct {
 	Summary      string // of routes of the API, for its description
 
 	query    []parameter
-	body     any // a value of the type of the request's JSON
-	answer   any // a value of the type of the answer's JSON
-	status   int // of success; default 200
+	body     any  // a value of the type of the request's JSON
+	answer   any  // a value of the type of the answer's JSON
+	plain    bool // the answer is text
+	status   int  // of success; default 200
 	failures []int
 	serve    func(http.ResponseWriter, *http.Request) error
 }
@@ -63,10 +64,18 @@ func (g *Gateway) build() error {
 func (g *Gateway) opsRoutes() []Route {
 	return []Route{
 		{Method: http.MethodGet, Path: "/status", Scope: Read, Summary: "What this node is and how it does", answer: Status{}, serve: g.status},
-		{Method: http.MethodGet, Path: "/livez", Scope: Public, serve: g.livez},
-		{Method: http.MethodGet, Path: "/readyz", Scope: Public, serve: g.readyz},
-		{Method: http.MethodGet, Path: "/metrics", Scope: Read, serve: g.scrape()},
+		{Method: http.MethodGet, Path: "/livez", Scope: Public, Summary: "Whether the process answers", plain: true, serve: g.livez},
+		{Method: http.MethodGet, Path: "/readyz", Scope: Public, Summary: "Whether runs are accepted", plain: true, serve: g.readyz},
+		{Method: http.MethodGet, Path: "/metrics", Scope: Read, Summary: "What Prometheus collects", plain: true, serve: g.scrape()},
 	}
+}
+
+// asData tells whether a client of a page wants JSON rather; a page is what all
+// others get.
+func asData(w http.ResponseWriter, r *http.Request) bool {
+	w.Header().Set("Vary", "Accept")
+	html, js := accepts(r)
+	return js > html
 }
 
 // accepts is how much a client wants HTML and JSON; 0 is not at all.

@@ -5,9 +5,12 @@ import (
 	"fmt"
 	"net/http"
 	"net/url"
+	"regexp"
 	"slices"
 	"strconv"
 	"strings"
+	"time"
+	"unicode/utf8"
 
 	"github.com/faena-dev/faena"
 )
@@ -34,6 +37,9 @@ func readQuery(v url.Values) (faena.Query, error) {
 	var q faena.Query
 	var err error
 	for name, values := range v {
+		if len(values) > 1 && name != "state" && name != "tag" {
+			return q, wrong("query."+name, fmt.Sprintf("it is given %d times", len(values)), "send one of them")
+		}
 		for _, s := range values {
 			if err = readParameter(&q, name, s); err != nil {
 				return q, err
@@ -41,8 +47,29 @@ func readQuery(v url.Values) (faena.Query, error) {
 		}
 	}
 	slices.Sort(q.States)
-	return q, nil
+	return q, possible(q, "query.")
 }
+
+// possible refuses conditions that no run can meet.
+func possible(q faena.Query, where string) error {
+	for name, value := range map[string]string{"queue": q.Queue, "task": q.Task} {
+		if value != "" && !names.MatchString(value) {
+			return wrong(where+name, fmt.Sprintf("%q cannot be the name of a %s", value, name), "names have 1 to 64 characters: letters, digits, - _ and .")
+		}
+	}
+	for _, t := range q.Tags {
+		if !utf8.ValidString(t.Key) || !utf8.ValidString(t.Value) {
+			return wrong(where+"tag", fmt.Sprintf("%q is not UTF-8", t.Key+":"+t.Value), "send the text encoded as UTF-8")
+		}
+	}
+	if !q.From.IsZero() && !q.To.IsZero() && !q.From.Before(q.To) {
+		return wrong(where+"to", fmt.Sprintf("%s is not after from", q.To.Format(time.RFC3339)), "send a later one, or an earlier from")
+	}
+	return nil
+}
+
+// names matches what may be the name of a task or a queue.
+var names = regexp.MustCompile(`^[A-Za-z0-9._-]{1,64}$`)
 
 func readParameter(q *faena.Query, name, s string) (err error) {
 	at := "query." + name
@@ -217,6 +244,8 @@ type selection struct {
 	All    bool              `json:"all,omitempty" doc:"true to select without any condition"`
 }
 
+func (*selection) example() string { return `{"task": "factorial", "states": ["failed"]}` }
+
 func (s *selection) query() (faena.Query, error) {
 	q := faena.Query{Queue: s.Queue, Task: s.Task}
 	if !s.All && len(s.States) == 0 && s.Queue == "" && s.Task == "" && len(s.Tags) == 0 && s.From == "" && s.To == "" {
@@ -236,8 +265,10 @@ func (s *selection) query() (faena.Query, error) {
 	if q.From, err = readTime("body.from", s.From); err != nil {
 		return q, err
 	}
-	q.To, err = readTime("body.to", s.To)
-	return q, err
+	if q.To, err = readTime("body.to", s.To); err != nil {
+		return q, err
+	}
+	return q, possible(q, "body.")
 }
 
 func (g *Gateway) retryAll(w http.ResponseWriter, r *http.Request) error {

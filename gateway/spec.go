@@ -73,6 +73,8 @@ func (s schemas) operation(rt *Route) object {
 	}
 	done := object{"description": http.StatusText(status)}
 	switch {
+	case rt.plain:
+		done["content"] = object{"text/plain": object{"schema": object{"type": "string"}}}
 	case rt.answer != nil:
 		done["content"] = s.content("application/json", reflect.TypeOf(rt.answer))
 	case status != http.StatusNoContent:

@@ -41,6 +41,12 @@ type batchRequest struct {
 	settings
 }
 
+func (*submission) example() string { return `{"task": "factorial", "input": {"n": 20}}` }
+
+func (*batchRequest) example() string {
+	return `{"task": "factorial", "inputs": [{"n": 20}, {"n": 21}]}`
+}
+
 // options are the settings as the library takes them.
 func (s *settings) options() ([]faena.Option, error) {
 	var opts []faena.Option

@@ -82,6 +82,7 @@ type fake struct {
 	mu     sync.Mutex
 	err    error // of every read
 	counts []faena.Count
+	queues []faena.QueueInfo
 	asked  faena.Query
 	page   faena.Page
 	runs   []faena.Info // to be listed instead of page, by state and task
@@ -120,7 +121,7 @@ func (f *fake) Counts(context.Context) ([]faena.Count, error) {
 	return f.counts, f.err
 }
 
-func (f *fake) Queues(context.Context) ([]faena.QueueInfo, error) { return nil, f.err }
+func (f *fake) Queues(context.Context) ([]faena.QueueInfo, error) { return f.queues, f.err }
 func (f *fake) Nodes(context.Context) ([]faena.NodeInfo, error)   { return nil, f.err }
 
 func (f *fake) Status(context.Context) (*faena.Status, error) {

@@ -29,17 +29,9 @@ func (p *Pages) funcs() template.FuncMap {
 		"tags":    tags,
 		"short":   func(id faena.ID) string { return id.String()[14:20] }, // what differs between neighbours
 		"line":    line,
-		"sum":     func(m map[string]int64, states ...string) (n int64) { return total(m, states) },
 		"state":   func(s any) string { return fmt.Sprint(s) },
 		"list":    func(s ...string) []string { return s },
 	}
-}
-
-func total(m map[string]int64, states []string) (n int64) {
-	for _, s := range states {
-		n += m[s]
-	}
-	return n
 }
 
 // thousands is a number in groups of three digits.
@@ -85,7 +77,10 @@ func iso(v any) string {
 	return t.UTC().Format("2006-01-02T15:04:05Z")
 }
 
-// ago is a time as the distance from now.
+// year is from where a distance of time is told as a date.
+const year = 365 * 24 * time.Hour
+
+// ago is a time as the distance from now, or as a date if it is far.
 func (p *Pages) ago(v any) (string, error) {
 	t, ok := instant(v)
 	if !ok {
@@ -96,7 +91,10 @@ func (p *Pages) ago(v any) (string, error) {
 	if d < 0 {
 		d, key = -d, "time.future"
 	}
-	if d < time.Second {
+	switch { // what is too far for a Duration stays negative
+	case d < 0 || d >= year:
+		return t.UTC().Format("2006-01-02"), nil
+	case d < time.Second:
 		return p.Text("time.now")
 	}
 	return p.Text(key, unit(d))

@@ -76,6 +76,7 @@ type StateCount struct {
 type Tasks struct {
 	Frame
 	Running, Scheduled, Queued, Finished     []Work
+	Last                                     []Work // of each task with open runs the last that ended
 	NRunning, NScheduled, NQueued, NFinished int64
 }
 
@@ -85,7 +86,7 @@ type Work struct {
 	Last *Result
 }
 
-// Result is how a run ended: this one, or the task's last one.
+// Result is how a run ended, or its last attempt.
 type Result struct {
 	ID     string
 	State  string
@@ -129,7 +130,7 @@ type Group struct {
 }
 
 // Route is one route, as people read it.
-type Route struct{ Method, Path, Scope, Summary string }
+type Route struct{ Method, Path, Summary string }
 
 // Chart is a bar for each span of time, oldest first.
 type Chart struct {

@@ -142,6 +142,17 @@ func TestDrawRun(t *testing.T) {
 			t.Errorf("the page does not say %q", want)
 		}
 	}
+	far := time.Date(9000, 1, 1, 0, 0, 0, 0, time.UTC)
+	for at, want := range map[time.Time]string{
+		far: ">9000-01-01<", time.Date(1, 1, 2, 0, 0, 0, 0, time.UTC): ">0001-01-02<", // farther than a Duration reaches
+		time.Now().Add(200 * 365 * 24 * time.Hour):     time.Now().Add(200 * 365 * 24 * time.Hour).UTC().Format(">2006-01-02<"),
+		time.Now().Add(100*24*time.Hour + time.Minute): ">in 100 d<",
+	} {
+		v.Run.Deadline = &at
+		if b, err := p.Draw("run", v); err != nil || !strings.Contains(string(b), want) {
+			t.Errorf("the page of a run with deadline %s does not say %q: %v", at, want, err)
+		}
+	}
 	if strings.Index(string(b), "a: 1") > strings.Index(string(b), "b: 2") {
 		t.Error("tags are not in order")
 	}

@@ -294,10 +294,8 @@ func (h *holder) find(ctx context.Context, ids []engine.ID) ([]engine.Info, erro
 	return out, nil
 }
 
-func (h *holder) list(_ context.Context, q engine.Query) (*engine.Page, error) {
-	if q.Limit < 0 || q.Limit > 500 {
-		return nil, &engine.Error{Code: engine.CodeInvalid, Op: "list", Err: fmt.Errorf("a limit of %d: want 1 to 500", q.Limit)}
-	}
+// page gives a page from a cursor without its mark.
+func (h *holder) page(q engine.Query) (*engine.Page, error) {
 	live := slices.Contains(q.States, engine.Running) || slices.Contains(q.States, engine.Waiting)
 	if live && !slices.Contains(q.States, engine.Queued) {
 		return h.listLive(q)

@@ -10,27 +10,21 @@ import (
 	"github.com/faena-dev/faena/engine/embedded"
 )
 
-// Greet is the contract: a name, what goes in, what comes out.
-var Greet = faena.Define[string, string]("greet")
-
-func greet(_ context.Context, name string) (string, error) {
-	return "Hello, " + name, nil
-}
+var greet = faena.Define[string, string]("greet") // the contract: a name, what goes in, what comes out
 
 func main() {
 	ctx := context.Background()
-	eng, err := embedded.Open(ctx, embedded.Options{Dir: "data"}) // the engine, and where it keeps runs
-	check(err)
-	node, err := faena.Open(ctx, eng, faena.Options{})
-	check(err)
-	check(node.Handle(Greet.With(greet)))      // a worker
-	text, err := Greet.Run(ctx, node, "world") // on disk before it begins
-	check(errors.Join(err, node.Close(), eng.Close()))
-	fmt.Println(text)
+	eng := must(embedded.Open(ctx, embedded.Options{Dir: "data"})) // the engine, and where it keeps runs
+	node := must(faena.Open(ctx, eng, faena.Options{}))
+	hello := func(_ context.Context, name string) (string, error) { return "Hello, " + name, nil }
+	must(node, node.Handle(greet.With(hello)))       // a worker
+	fmt.Println(must(greet.Run(ctx, node, "world"))) // on disk before it begins
+	must(node, errors.Join(node.Close(), eng.Close()))
 }
 
-func check(err error) {
+func must[T any](v T, err error) T {
 	if err != nil {
 		panic(err)
 	}
+	return v
 }
