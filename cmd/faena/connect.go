@@ -171,7 +171,7 @@ func (a *app) connectAs(ctx context.Context, r *remote, opts faena.Options, as f
 		Token: at.Secret, Name: opts.Name, Version: opts.Version, Logger: opts.Logger,
 	})
 	if err != nil {
-		if err = unreached(err); r.server == "" {
+		if err = unreached(err); r.server == "" && !errors.Is(err, errSecret) {
 			return nil, fmt.Errorf("the faena serve of this data directory does not answer (start it again, or say where one is by --server): %w", err)
 		}
 		return nil, err
@@ -183,6 +183,8 @@ func (a *app) connectAs(ctx context.Context, r *remote, opts faena.Options, as f
 	return &session{Node: node, engine: eng, where: at.URL}, nil
 }
 
+var errSecret = errors.New("the server refuses the secret: give the one in the file secret of its data directory, by --token-file or FAENA_TOKEN")
+
 // unreached says why there is no connection, and which flags to look at. What is
 // wrong with a secret only the engine's text tells: its client is not known here.
 func unreached(err error) error {
@@ -192,7 +194,7 @@ func unreached(err error) error {
 	}
 	switch why := e.Err.Error(); {
 	case strings.Contains(why, "pass the secret"):
-		err = errors.New("the server refuses the secret: give the one in the file secret of its data directory, by --token-file or FAENA_TOKEN")
+		err = errSecret
 	case strings.Contains(why, "no servers available"):
 		err = errors.New("nothing answers there: start faena serve, with --nats-listen, or say by --server where one is")
 	default:

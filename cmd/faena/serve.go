@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
+	"os"
 	"strconv"
 	"time"
 
@@ -167,9 +168,33 @@ func (s *serving) check() (err error) {
 		return err
 	}
 	if s.data == "" {
-		s.data, err = stateDir("serve")
+		if s.data, err = stateDir("serve"); err != nil {
+			return err
+		}
 	}
-	return err
+	return ownDir(s.data)
+}
+
+// ownDir refuses a directory that holds what no server has put there: it is
+// probably named by mistake. What cannot be read is told by opening it.
+func ownDir(dir string) error {
+	names, err := os.ReadDir(dir)
+	if err != nil {
+		return nil //nolint:nilerr // it is made, or opening it says more
+	}
+	other := ""
+	for _, n := range names {
+		switch name := n.Name(); {
+		case name == "format.json", name == "lock":
+			return nil
+		case name != "lost+found" && name[0] != '.':
+			other = name
+		}
+	}
+	if other == "" {
+		return nil
+	}
+	return refused("the directory %s holds %s, and no data of a server: choose one that is empty or not there", dir, other)
 }
 
 // listenable refuses to be reached from elsewhere unless that is spelled out.
