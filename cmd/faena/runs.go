@@ -246,7 +246,9 @@ func (a *app) runsCancel() *cobra.Command {
 	cmd := &cobra.Command{
 		Use: "cancel ID...", Args: atLeast(1, "one or more IDs of runs", "faena runs cancel 06h0qjha14001mvsst7wpahva0"),
 		Short: "Cancel runs that have not ended",
-		Long:  "Cancel runs that have not ended, with their children. One that had ended before keeps its end, and the exit code is 5. If an ID is unknown none is cancelled, and the exit code is 4.",
+		Long: `Cancel runs that have not ended, with their children. One that had ended before
+keeps its end, and the exit code is 5. If an ID is unknown none is cancelled, and
+the exit code is 4.`,
 		Example: `  faena runs cancel 06h0qjha14001mvsst7wpahva0
   faena runs list --task report --state queued -o json | jq -r .[].id | xargs faena runs cancel`,
 	}
@@ -279,7 +281,8 @@ func (a *app) runsRetry() *cobra.Command {
 	cmd := &cobra.Command{
 		Use: "retry ID...", Args: atLeast(1, "one or more IDs of runs", "faena runs retry 06h0qjha14001mvsst7wpahva0"),
 		Short: "Submit failed or cancelled runs again, as new ones",
-		Long:  "Submit failed or cancelled runs again and print the ids of the new ones, in order. The old ones are marked as retried.",
+		Long: `Submit failed or cancelled runs again and print the ids of the new ones, in
+order. The old ones are marked as retried.`,
 		Example: `  faena runs retry 06h0qjha14001mvsst7wpahva0
   faena runs list --state failed --since 24h -o json | jq -r .[].id | xargs faena runs retry`,
 	}
