@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"reflect"
 )
 
 // encodeInput is a task's input as JSON.
@@ -58,10 +59,7 @@ func decode(b []byte, v any) error {
 	}
 	err := json.Unmarshal(b, v)
 	if bad, ok := errors.AsType[*json.UnmarshalTypeError](err); ok {
-		if bad.Field == "" {
-			return fmt.Errorf("want %s, got %s", bad.Type, bad.Value)
-		}
-		return fmt.Errorf("field %q: want %s, got %s", bad.Field, bad.Type, bad.Value)
+		return misfit(bad, reflect.TypeOf(v))
 	}
 	return err
 }

@@ -57,8 +57,8 @@ func TestOutcomes(t *testing.T) {
 			},
 			want: fail(faena.CodeFailed, false, "run c: panic"),
 		},
-		"wrong type":  {input: `{"X":"a"}`, want: fail(faena.CodeInput, true, `decode input of t: field "X": want int, got string`)},
-		"wrong whole": {input: `[]`, want: fail(faena.CodeInput, true, `decode input of t: want faena_test.point, got array`)},
+		"wrong type":  {input: `{"X":"a"}`, want: fail(faena.CodeInput, true, `decode input of t: field "X": want a whole number, got text`)},
+		"wrong whole": {input: `[]`, want: fail(faena.CodeInput, true, `decode input of t: want an object such as {"X": 5, "Y": 5, "Name": "…"}, got a list`)},
 		"cut":         {input: `{"X":`, want: fail(faena.CodeInput, true, "decode input of t: unexpected end of JSON input")},
 		"bad output": {
 			fn:   func(context.Context, point) (any, error) { return math.Inf(1), nil },

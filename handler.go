@@ -11,13 +11,14 @@ import (
 	"github.com/faena-dev/faena/engine"
 )
 
-// Handler is a task bound to its function, made by [Task.With].
+// Handler is a task bound to its function, made by [Task.With] or
+// [Task.WithCheck].
 type Handler struct {
 	task   string
 	set    settings
 	queues []string
 	call   func(context.Context, []byte) ([]byte, error)
-	check  func([]byte) error // whether an input decodes
+	check  func([]byte) error // why an input would fail
 }
 
 // Task is the name of the task it executes.

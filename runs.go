@@ -24,9 +24,9 @@ const abandonTime = 10 * time.Second
 // null), and returns when it is stored. The options count from the library's
 // defaults, or from the task's definition if this node has a handler for it;
 // without [Queue] the run goes to the queue from which live workers take the
-// task. An input that does not decode is an error with CodeInput where this node
-// has a handler for the task; elsewhere the run fails at its first attempt, with
-// that code. A task that none of them knows is an error with CodeUnknownTask,
+// task. An input that does not decode, or that the task's check refuses, is an
+// error with CodeInput where this node has a handler for the task; elsewhere the
+// run fails at its first attempt. A task that none of them knows is an error with CodeUnknownTask,
 // unless [AllowUnknown] is given.
 func (n *Node) Submit(ctx context.Context, task string, input json.RawMessage, opts ...Option) (ID, error) {
 	ids, err := n.submitRaw(ctx, task, []json.RawMessage{input}, false, opts)

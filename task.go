@@ -43,6 +43,15 @@ func (t Task[In, Out]) Name() string { return t.name }
 // node closes (context.Cause tells which), and it should then return soon: its
 // slot is taken until it does.
 func (t Task[In, Out]) With(fn func(context.Context, In) (Out, error)) Handler {
+	return t.WithCheck(fn, func(In) error { return nil })
+}
+
+// WithCheck is With for a task of which some inputs that decode can be told to
+// fail: check says why, soon and without side effects, and [Node.Submit] then
+// refuses the input with CodeInput, before anything is stored. It may be called
+// concurrently. Typed calls and other nodes do not ask it, so that fn has to
+// refuse such inputs, too.
+func (t Task[In, Out]) WithCheck(fn func(context.Context, In) (Out, error), check func(In) error) Handler {
 	return Handler{task: t.name, set: t.set, call: func(ctx context.Context, input []byte) ([]byte, error) {
 		in, err := decodeInput[In](t.name, input)
 		if err != nil {
@@ -54,8 +63,11 @@ func (t Task[In, Out]) With(fn func(context.Context, In) (Out, error)) Handler {
 		}
 		return encodeOutput(t.name, out)
 	}, check: func(input []byte) error {
-		_, err := decodeInput[In](t.name, input)
-		return err
+		in, err := decodeInput[In](t.name, input)
+		if err != nil {
+			return err
+		}
+		return check(in)
 	}}
 }
 

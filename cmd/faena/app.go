@@ -62,6 +62,7 @@ flag counts first.`,
 		},
 		RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
+	a.root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return misused(err) })
 	a.root.SetIn(std.in)
 	a.root.SetOut(std.out)
 	a.root.SetErr(std.err)
@@ -77,12 +78,17 @@ flag counts first.`,
 		a.resume(), a.serve(), a.worker(), a.submit(), a.runs(), a.queues(), a.version(),
 		&cobra.Command{Use: "exit-codes", Short: "What exit codes mean", Long: exitCodesText},
 	)
+	complete(a.root)
 	return a
 }
 
 // execute runs the command that the arguments name.
 func (a *app) execute(ctx context.Context, args []string) error {
 	a.root.SetArgs(args)
+	if len(args) > 0 && (args[0] == cobra.ShellCompRequestCmd || args[0] == cobra.ShellCompNoDescRequestCmd) {
+		a.begun = true // its errors are none of the command line
+		plainUsages(a.root)
+	}
 	cmd, err := a.root.ExecuteContextC(ctx)
 	if err != nil && !a.begun {
 		err = usage("%w\nsee %s --help", err, cmd.CommandPath())
@@ -136,7 +142,7 @@ func environment(flags *pflag.FlagSet) (err error) {
 			return
 		}
 		if serr := f.Value.Set(v); serr != nil {
-			err = usage("%s=%q: %w", name[0], v, serr)
+			err = usage("%s=%q: %w", name[0], v, accepted(f, serr))
 		}
 	})
 	return err

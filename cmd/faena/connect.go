@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -9,6 +10,7 @@ import (
 	"net"
 	"net/url"
 	"os"
+	"strconv"
 	"strings"
 
 	"github.com/spf13/pflag"
@@ -100,6 +102,9 @@ func serverURL(s string) (string, error) {
 		if err != nil || u.Hostname() == "" {
 			return "", usage("--server %q is no address: want nats://host:port", s)
 		}
+		if _, err := strconv.ParseUint(cmp.Or(u.Port(), "0"), 10, 16); err != nil {
+			return "", usage("--server %q: want a port up to 65535", s)
+		}
 		switch u.Scheme {
 		case "nats", "tls", "ws", "wss":
 		default:
@@ -166,7 +171,7 @@ func (a *app) connectAs(ctx context.Context, r *remote, opts faena.Options, as f
 		Token: at.Secret, Name: opts.Name, Version: opts.Version, Logger: opts.Logger,
 	})
 	if err != nil {
-		if r.server == "" {
+		if err = unreached(err); r.server == "" && !errors.Is(err, errSecret) {
 			return nil, fmt.Errorf("the faena serve of this data directory does not answer (start it again, or say where one is by --server): %w", err)
 		}
 		return nil, err
@@ -176,6 +181,26 @@ func (a *app) connectAs(ctx context.Context, r *remote, opts faena.Options, as f
 		return nil, errors.Join(err, eng.Close())
 	}
 	return &session{Node: node, engine: eng, where: at.URL}, nil
+}
+
+var errSecret = errors.New("the server refuses the secret: give the one in the file secret of its data directory, by --token-file or FAENA_TOKEN")
+
+// unreached says why there is no connection, and which flags to look at. What is
+// wrong with a secret only the engine's text tells: its client is not known here.
+func unreached(err error) error {
+	e, ok := errors.AsType[*faena.Error](err)
+	if !ok || e.Code != faena.CodeUnavailable || e.Err == nil || !strings.HasPrefix(e.Op, "connect to ") {
+		return err
+	}
+	switch why := e.Err.Error(); {
+	case strings.Contains(why, "pass the secret"):
+		err = errSecret
+	case strings.Contains(why, "no servers available"):
+		err = errors.New("nothing answers there: start faena serve, with --nats-listen, or say by --server where one is")
+	default:
+		return err
+	}
+	return &faena.Error{Code: e.Code, Op: e.Op, Err: err}
 }
 
 // quiet logs nothing but what went wrong.

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 
 	"github.com/faena-dev/faena"
 	"github.com/faena-dev/faena/engine"
@@ -50,20 +51,21 @@ func (w noWorker) Handle(_ context.Context, queue, task string) error {
 func (noWorker) Stop(context.Context) error { return nil }
 
 // submit is that of the node, which takes for granted that somebody executes
-// what it has a definition of: a task that no live worker knows is an error with
-// CodeUnknownTask unless wait is set, and one that they take from other queues
-// waits there.
-func (s *submitter) submit(ctx context.Context, task string, input []byte, wait bool, opts []faena.Option) (faena.ID, error) {
+// what it has a definition of, and for right what queue it is told: a task that no
+// live worker knows, or takes from that queue, is an error with CodeUnknownTask
+// unless told to wait, and a task that they take from other queues waits there.
+func (s *submitter) submit(ctx context.Context, task string, input []byte, o *submission, opts []faena.Option) (faena.ID, error) {
 	own, known := s.queues[task]
-	if !known {
-		if wait {
-			opts = append(opts, faena.AllowUnknown())
-		}
-		return s.Submit(ctx, task, input, opts...)
+	if !known && o.unknown {
+		return s.Submit(ctx, task, input, append(opts, faena.AllowUnknown())...)
 	}
 	queues, err := s.taken(ctx, task)
 	switch {
-	case wait && len(queues) == 0: // it may be that nobody could say
+	case err == nil && len(queues) > 0 && o.queue != "" && !o.unknown && !slices.Contains(queues, o.queue):
+		return faena.ID{}, &faena.Error{Code: faena.CodeUnknownTask, Op: "submit " + task, Err: fmt.Errorf(
+			"no live worker takes task %q from queue %q, but from %s", task, o.queue, strings.Join(slices.Compact(slices.Sorted(slices.Values(queues))), ", "))}
+	case !known: // says the rest itself
+	case o.unknown && len(queues) == 0: // it may be that nobody could say
 	case err != nil:
 		return faena.ID{}, fmt.Errorf("see who knows task %s: %w", task, err)
 	case len(queues) == 0:

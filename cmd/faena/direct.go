@@ -28,6 +28,8 @@ type direct struct {
 	slots int
 	// handlers execute the work's tasks.
 	handlers func() []faena.Handler
+	// first are what the first argument may be, for completion; nil if they are many.
+	first []string
 	// refused tells that a run of one of the tasks failed because its input asks for
 	// what cannot be done; nil if a failure never says so.
 	refused func(task string, err error) bool
@@ -85,6 +87,9 @@ func (a *app) direct(d direct) *cobra.Command {
 	cmd.Flags().StringVar(&r.tokenFile, "token-file", "", "`FILE` with the server's secret; FAENA_TOKEN can hold the secret itself")
 	env(cmd.Flags(), "server", "token-file")
 	prepare := d.setup(cmd.Flags())
+	if d.first != nil {
+		cmd.ValidArgsFunction = firstOf(d.first)
+	}
 	cmd.Args = cobra.ArbitraryArgs // prepare knows better what to say
 	cmd.SetFlagErrorFunc(func(_ *cobra.Command, err error) error {
 		for _, arg := range a.args {
@@ -94,7 +99,7 @@ func (a *app) direct(d direct) *cobra.Command {
 				}
 			}
 		}
-		return err
+		return misused(err)
 	})
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
 		j, err := prepare(args)
@@ -150,6 +155,9 @@ func (a *app) here(ctx context.Context, d *direct, j job) error {
 	switch {
 	case err == nil, failed && ctx.Err() == nil, a.resumed == nil && len(dir.Runs) == 0:
 		return errors.Join(err, dir.Remove()) // nothing to resume
+	case unread(err):
+		a.note("the output was not read to its end; nothing is lost: faena resume %s has it, faena resume --remove %s gives it up", dir.ID, dir.ID)
+		return err
 	default:
 		a.note("resume by: faena resume %s", dir.ID)
 		return err

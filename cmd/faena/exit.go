@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"syscall"
 
 	"github.com/faena-dev/faena"
 	"github.com/faena-dev/faena/internal/remedy"
@@ -18,6 +19,7 @@ const (
 	exitNotFound    = 4
 	exitRefused     = 5
 	exitInternal    = 70
+	exitUnread      = 128 + 13 // as a shell tells of SIGPIPE
 )
 
 const exitCodesText = `faena exits with
@@ -32,6 +34,8 @@ const exitCodesText = `faena exits with
     5  refused, because it contradicts what is there: a data directory in use, a
        task that no live worker knows, a run that has ended, another version
    70  a fault of faena itself
+  141  the output was not read to its end, as by head; what a direct command had
+       done is kept for faena resume
   130  interrupted by Ctrl-C (143: by SIGTERM); what was submitted is kept. A
        server or worker that was asked to end, and did, exits with 0
 
@@ -63,6 +67,12 @@ func unwritable(err error) error {
 	return usage("%w", err)
 }
 
+// unread tells whether an output could not be written because nobody reads it.
+func unread(err error) bool {
+	_, own := errors.AsType[*faena.Error](err) // of a connection
+	return !own && errors.Is(err, syscall.EPIPE)
+}
+
 // exitCode is what an error means for whoever called the program.
 func exitCode(ctx context.Context, err error) int {
 	if err == nil {
@@ -70,6 +80,9 @@ func exitCode(ctx context.Context, err error) int {
 	}
 	if f, ok := errors.AsType[*fault](err); ok {
 		return f.exit
+	}
+	if unread(err) {
+		return exitUnread
 	}
 	if s := signalled(ctx); s != nil {
 		return 128 + int(s.sig)

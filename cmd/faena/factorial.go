@@ -19,7 +19,7 @@ func factorials() direct {
 	return direct{
 		use: "factorial N", short: "Compute N!, all digits of it",
 		long: `Print the factorial of N in base ten, and nothing else, to standard output or a
-file. The file is there whole or not at all.
+file. The file is there whole or not at all, and replaces what had its name.
 
 What would not fit in memory is refused at once, with an estimate and exit code 2.
 A server refuses by a run that fails; the exit code is the same.`,
@@ -30,23 +30,28 @@ A server refuses by a run that fails; the exit code is the same.`,
 		refused:  factorialRefused,
 		setup: func(flags *pflag.FlagSet) func([]string) (job, error) {
 			name := flags.StringP("output", "o", "-", "`FILE` to write to; - is standard output")
-			digits := flags.Bool("digits", false, "print only how many digits it has; for any N up to 5e17")
+			digits := flags.Bool("digits", false, "print only how many digits it has; for any N up to 500000000000000000")
 			return func(args []string) (job, error) {
 				if len(args) != 1 {
 					return nil, usage("want one N, as in faena factorial 1000")
 				}
 				n, err := strconv.ParseInt(args[0], 10, 64)
-				if errors.Is(err, strconv.ErrRange) {
-					return nil, usage("N %s is too large: no machine has the memory for its factorial; --digits goes up to 5e17", args[0])
+				if errors.Is(err, strconv.ErrRange) && !strings.HasPrefix(args[0], "-") {
+					return nil, beyond(args[0])
 				}
 				if err != nil || n < 0 {
 					return nil, usage("N %q: want a whole number that is not negative", args[0])
 				}
 				in := factorial.Input{N: n, Digits: *digits}
-				if flags.Lookup("server").Value.String() == "" { // a server has a memory of its own
-					if err := (factorial.Options{}).Check(in); err != nil {
-						return nil, usage("%w", err)
-					}
+				check := factorial.Options{}.Check
+				if flags.Lookup("server").Value.String() != "" { // a server has a memory of its own
+					check = factorial.Input.Check
+				}
+				if err := check(in); err != nil {
+					return nil, usage("%w", err)
+				}
+				if err := fileNamed(*name); err != nil {
+					return nil, err
 				}
 				if *name != "-" {
 					if err := outfile.Check(*name, textSize(in)); err != nil {
@@ -57,6 +62,16 @@ A server refuses by a run that fails; the exit code is the same.`,
 			}
 		},
 	}
+}
+
+// beyond refuses an N that is no int64.
+func beyond(n string) error {
+	const digits = "--digits goes up to 500000000000000000"
+	v, err := strconv.ParseFloat(n, 64)
+	if err != nil {
+		return usage("N is too large: no machine has the memory for its factorial; " + digits)
+	}
+	return usage("N %s is too large: its factorial needs %s; %s", n, size.Near(v), digits)
 }
 
 // factorialRefused tells whether N was refused by whoever was to compute it: that is

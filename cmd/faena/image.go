@@ -39,6 +39,7 @@ read and written by its workers, which must see them at the same paths.`,
 		example: `  faena image thumbnail:256 *.jpg --out thumbs
   faena image resize:1600,sharpen:0.5 photos/*/*.jpg --out web --quality 85
   faena image grayscale scan.webp --out gray -o json`,
+		first:    []string{"grayscale", "blur:", "sharpen", "edges", "resize:", "thumbnail:"},
 		handlers: func() []faena.Handler { return imaging.Handlers(imaging.Options{}) },
 		setup: func(flags *pflag.FlagSet) func([]string) (job, error) {
 			var in imaging.Input
@@ -53,8 +54,10 @@ read and written by its workers, which must see them at the same paths.`,
 				if err := imageInput(&in, args); err != nil {
 					return nil, err
 				}
-				if flags.Changed("quality") && in.Quality == 0 {
-					return nil, usage("--quality 0: want 1 to 100")
+				for name, most := range map[string]int64{"quality": 100, "max-pixels": imaging.MostPixels, "max-bytes": imaging.MostBytes} {
+					if err := bounded(flags, name, 1, most); err != nil {
+						return nil, err
+					}
 				}
 				files, err := imaging.Plan(in)
 				if err != nil {

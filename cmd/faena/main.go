@@ -41,7 +41,7 @@ func run(ctx context.Context, directs []direct, args []string, std stdio) int {
 	if _, said := errors.AsType[*faena.Error](err); !said && remedy.Full(err) { // else it says what to do
 		err = remedy.Disk(err)
 	}
-	if err != nil {
+	if err != nil && !unread(err) { // who went away knows
 		a.complain(ctx, err)
 	}
 	return exitCode(ctx, err)
@@ -64,6 +64,7 @@ func signals(parent context.Context) (context.Context, func()) {
 	ctx, cancel := context.WithCancelCause(parent)
 	got := make(chan os.Signal, 2)
 	done := make(chan struct{})
+	signal.Ignore(syscall.SIGPIPE) // to write tells it, too, and then there is something to do
 	signal.Notify(got, syscall.SIGINT, syscall.SIGTERM, syscall.SIGHUP)
 	go func() {
 		for n := 0; ; n++ {

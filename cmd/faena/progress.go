@@ -10,6 +10,7 @@ import (
 
 	"github.com/faena-dev/faena"
 	"github.com/faena-dev/faena/internal/screen"
+	"github.com/faena-dev/faena/tasks/factorial"
 )
 
 // progressEvery is how often progress is looked at, and askedFor how many runs
@@ -88,13 +89,21 @@ func progress(ctx context.Context, node *faena.Node, j job, ids []faena.ID) (flo
 				done++
 			case in.Progress != nil:
 				done += in.Progress.Done
-				text = in.Progress.Text
+				text = step(in)
 			default:
 				text = idle(in)
 			}
 		}
 	}
 	return done / float64(max(len(ids), 1)), text
+}
+
+// step is what a run says that it does; how long that takes the bar tells.
+func step(in *faena.Info) string {
+	if in.Task == factorial.Compute.Name() {
+		return factorial.Step(in.Progress.Text)
+	}
+	return in.Progress.Text
 }
 
 // idle says why a run makes no progress.

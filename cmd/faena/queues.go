@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"fmt"
 	"strconv"
 
 	"github.com/spf13/cobra"
@@ -25,7 +26,8 @@ func (a *app) queues() *cobra.Command {
 func (a *app) queuesList() *cobra.Command {
 	cmd := &cobra.Command{
 		Use: "list", Aliases: []string{"ls"}, Args: cobra.NoArgs,
-		Short: "List queues, with their runs by state",
+		Short:   "List queues, with their runs by state",
+		Example: "  faena queues list\n  faena queues list -o json",
 	}
 	r, out := serverFlags(cmd.Flags()), formatFlag(cmd.Flags())
 	cmd.RunE = a.on(r, func(ctx context.Context, node *faena.Node, _ []string) error {
@@ -69,11 +71,22 @@ func number(n int64, c screen.Colour) screen.Cell {
 }
 
 func (a *app) queuesEach(name, short string, do func(*faena.Node, context.Context, string) error) *cobra.Command {
-	cmd := &cobra.Command{Use: name + " QUEUE...", Short: short, Args: cobra.MinimumNArgs(1)}
+	cmd := &cobra.Command{
+		Use: name + " QUEUE...", Short: short, Args: atLeast(1, "one or more QUEUEs", "faena queues "+name+" image"),
+		Long: short + `.
+
+Queues are taken one after the other: the first that is not there ends it, with
+exit code 4, and those before it stay changed.`,
+		Example: "  faena queues " + name + " image\n  faena queues " + name + " image scrape",
+	}
 	r := serverFlags(cmd.Flags())
 	cmd.RunE = a.on(r, func(ctx context.Context, node *faena.Node, queues []string) error {
 		for _, q := range queues {
-			if err := do(node, ctx, q); err != nil {
+			err := do(node, ctx, q)
+			if faena.CodeOf(err) == faena.CodeNotFound {
+				return fmt.Errorf("%w: faena queues list shows those there are", err)
+			}
+			if err != nil {
 				return err
 			}
 		}

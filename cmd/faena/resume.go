@@ -26,7 +26,7 @@ long commands are cut; -o json has all of them.`,
 		Example: `  faena resume
   faena resume factorial-k3m9qd7a
   faena resume --remove factorial-k3m9qd7a`,
-		Args: cobra.MaximumNArgs(1),
+		Args: between(0, 1, "one ID at most", "faena resume factorial-k3m9qd7a"),
 	}
 	out := formatFlag(cmd.Flags())
 	remove := cmd.Flags().Bool("remove", false, "give up the work of ID instead")
@@ -51,6 +51,9 @@ long commands are cut; -o json has all of them.`,
 		case errors.Is(err, workdir.ErrNotFound):
 			return &fault{exitNotFound, errors.New("nothing called " + args[0] + " was left behind: faena resume lists what was")}
 		case errors.Is(err, workdir.ErrRunning):
+			if *remove {
+				return refused("%s is still running: end it first, by Ctrl-C where it was started, and then remove it", args[0])
+			}
 			return refused("%s is still running: there is nothing to resume", args[0])
 		case err != nil:
 			return err

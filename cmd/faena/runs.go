@@ -45,10 +45,11 @@ type selection struct {
 	since       time.Duration
 	limit       int
 	all         bool
+	cursor      string
 }
 
 func (s *selection) query(now time.Time) (faena.Query, error) {
-	q := faena.Query{Queue: s.queue, Task: s.task, Retried: s.all}
+	q := faena.Query{Queue: s.queue, Task: s.task, Retried: s.all, Cursor: s.cursor}
 	for _, name := range s.states {
 		state, err := faena.ParseState(name)
 		if err != nil {
@@ -62,14 +63,37 @@ func (s *selection) query(now time.Time) (faena.Query, error) {
 		}
 		q.Tags = append(q.Tags, faena.Tag{Key: k, Value: v})
 	}
-	if s.since < 0 || s.limit < 1 {
-		return q, usage("--since and --limit: want no negative time, and at least 1 run")
+	if err := notNegative("since", s.since); err != nil {
+		return q, err
+	}
+	if s.limit < 1 {
+		return q, usage("--limit %d: want at least 1", s.limit)
+	}
+	if s.since > 0 && s.cursor != "" {
+		return q, usage("--cursor goes on with the list that it came from: leave --since out")
 	}
 	if s.since > 0 {
 		q.From = now.Add(-s.since)
 	}
-	q.Limit = min(s.limit, 500)
 	return q, nil
+}
+
+// page reads as many runs as were asked for, and gives the cursor of the rest.
+func (s *selection) page(ctx context.Context, node *faena.Node, q faena.Query) ([]faena.Info, string, error) {
+	const most = 500       // of one request
+	runs := []faena.Info{} // [] in JSON
+	for {
+		q.Limit = min(s.limit-len(runs), most)
+		p, err := node.Page(ctx, q)
+		if err != nil {
+			return nil, "", err
+		}
+		runs = append(runs, p.Runs...)
+		if len(runs) >= s.limit || p.Next == "" {
+			return runs, p.Next, nil
+		}
+		q.Cursor = p.Next
+	}
 }
 
 func (a *app) runsList() *cobra.Command {
@@ -87,6 +111,7 @@ func (a *app) runsList() *cobra.Command {
 	f.StringToStringVarP(&s.tags, "tag", "t", nil, "only with this tag, `KEY=VALUE`; may be repeated")
 	f.DurationVar(&s.since, "since", 0, "only submitted within this time")
 	f.IntVarP(&s.limit, "limit", "n", 20, "at most this many")
+	f.StringVar(&s.cursor, "cursor", "", "go on where a list with the same filters ended, by the `CURSOR` it named")
 	f.BoolVar(&s.all, "all", false, "also failed runs that were retried since")
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
 		q, err := s.query(time.Now())
@@ -94,14 +119,12 @@ func (a *app) runsList() *cobra.Command {
 			return err
 		}
 		return a.on(r, func(ctx context.Context, node *faena.Node, _ []string) error {
-			runs := []faena.Info{} // [] in JSON
-			for in, err := range node.List(ctx, q) {
-				if err != nil {
-					return err
-				}
-				if runs = append(runs, *in); len(runs) == s.limit {
-					break
-				}
+			runs, next, err := s.page(ctx, node, q)
+			if err != nil {
+				return err
+			}
+			if next != "" && s.since == 0 {
+				defer a.note("there are more: --cursor %s goes on with this list", next)
 			}
 			if out.json() {
 				return printJSON(a.out, runs)
@@ -175,10 +198,10 @@ func short(s string) string {
 
 func (a *app) runsGet() *cobra.Command {
 	cmd := &cobra.Command{
-		Use: "get ID", Args: cobra.ExactArgs(1),
+		Use: "get ID", Args: exactly(1, "one ID of a run", "faena runs get 06h0qjha14001mvsst7wpahva0"),
 		Short: "Show all that is known of a run",
-		Example: `  faena runs get ID
-  faena runs get ID --result > output.json`,
+		Example: `  faena runs get 06h0qjha14001mvsst7wpahva0
+  faena runs get 06h0qjha14001mvsst7wpahva0 --result > output.json`,
 	}
 	r, out := serverFlags(cmd.Flags()), formatFlag(cmd.Flags())
 	result := cmd.Flags().Bool("result", false, "print the run's output alone, whatever its size")
@@ -221,9 +244,13 @@ func (a *app) with(r *remote, fn func(ctx context.Context, node *faena.Node, ids
 
 func (a *app) runsCancel() *cobra.Command {
 	cmd := &cobra.Command{
-		Use: "cancel ID...", Args: cobra.MinimumNArgs(1),
+		Use: "cancel ID...", Args: atLeast(1, "one or more IDs of runs", "faena runs cancel 06h0qjha14001mvsst7wpahva0"),
 		Short: "Cancel runs that have not ended",
-		Long:  "Cancel runs that have not ended, with their children. One that had ended before keeps its end, and the exit code is 5.",
+		Long: `Cancel runs that have not ended, with their children. One that had ended before
+keeps its end, and the exit code is 5. If an ID is unknown none is cancelled, and
+the exit code is 4.`,
+		Example: `  faena runs cancel 06h0qjha14001mvsst7wpahva0
+  faena runs list --task report --state queued -o json | jq -r .[].id | xargs faena runs cancel`,
 	}
 	r := serverFlags(cmd.Flags())
 	cmd.RunE = a.with(r, func(ctx context.Context, node *faena.Node, ids []faena.ID) error {
@@ -252,9 +279,12 @@ func (a *app) runsCancel() *cobra.Command {
 
 func (a *app) runsRetry() *cobra.Command {
 	cmd := &cobra.Command{
-		Use: "retry ID...", Args: cobra.MinimumNArgs(1),
+		Use: "retry ID...", Args: atLeast(1, "one or more IDs of runs", "faena runs retry 06h0qjha14001mvsst7wpahva0"),
 		Short: "Submit failed or cancelled runs again, as new ones",
-		Long:  "Submit failed or cancelled runs again and print the ids of the new ones, in order. The old ones are marked as retried.",
+		Long: `Submit failed or cancelled runs again and print the ids of the new ones, in
+order. The old ones are marked as retried.`,
+		Example: `  faena runs retry 06h0qjha14001mvsst7wpahva0
+  faena runs list --state failed --since 24h -o json | jq -r .[].id | xargs faena runs retry`,
 	}
 	r := serverFlags(cmd.Flags())
 	cmd.RunE = a.with(r, func(ctx context.Context, node *faena.Node, ids []faena.ID) error {

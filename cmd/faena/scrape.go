@@ -20,6 +20,11 @@ import (
 // of another host: they wait for the network rather than compute.
 const scrapeSlots = 16
 
+// userAgent names this program and its version to servers.
+func userAgent() string {
+	return "faena/" + programVersion() + " (+https://github.com/faena-dev/faena)"
+}
+
 // scrapes is the command of the scrape tasks.
 func scrapes() direct {
 	return direct{
@@ -31,18 +36,18 @@ crawl; a summary goes to standard error.
 Only the hosts of the URLs are crawled unless others are asked for, and only they
 may have private addresses. robots.txt is obeyed.
 
-A file is written while the crawl goes on. If that is cut short, faena resume goes
+A file is written while the crawl goes on, and what it had is lost. If that is cut short, faena resume goes
 on with both: pages fetched before, but for the batch under way, are not fetched
 again and no line comes twice.`,
 		example: `  faena scrape https://example.com/docs/ -o docs.jsonl
   faena scrape https://example.com/ --depth 2 --concurrency 2 --delay 500ms
   faena scrape https://example.com/ --host www.example.com --max-pages 1000`,
 		slots:    scrapeSlots,
-		handlers: func() []faena.Handler { return scrape.Handlers(scrape.Options{}) },
+		handlers: func() []faena.Handler { return scrape.Handlers(scrape.Options{UserAgent: userAgent()}) },
 		setup: func(flags *pflag.FlagSet) func([]string) (job, error) {
 			var in scrape.Input
 			name := flags.StringP("output", "o", "-", "`FILE` to write to; - is standard output")
-			depth := flags.Int("depth", -1, "most links to follow from a URL; 0 fetches the URLs alone (default no limit)")
+			depth := flags.Int("depth", -1, "most links to follow from a URL; 0 fetches the URLs alone, unlike depth 0 in JSON (default no limit)")
 			flags.Lookup("depth").DefValue = "0" // not shown
 			flags.IntVar(&in.Concurrency, "concurrency", crawl.DefaultConcurrency, "requests to one host at a time")
 			delay := flags.Duration("delay", 0, "least time between two requests to one host; a longer one in robots.txt counts")
@@ -50,7 +55,7 @@ again and no line comes twice.`,
 			flags.BoolVar(&in.AllHosts, "all-hosts", false, "crawl every host that is linked")
 			flags.BoolVar(&in.AllowPrivate, "allow-private", false, "let every host have private addresses")
 			flags.IntVar(&in.MaxPages, "max-pages", crawl.DefaultMaxPages, "most pages to fetch")
-			flags.StringVar(&in.UserAgent, "user-agent", crawl.DefaultUserAgent, "what the servers are told")
+			flags.StringVar(&in.UserAgent, "user-agent", userAgent(), "what the servers are told")
 			flags.BoolVar(&in.IgnoreRobots, "ignore-robots", false, "do not ask for robots.txt; for sites of your own")
 			omit := flags.Bool("omit-links", false, "leave the list of links out of the lines")
 			return func(args []string) (job, error) {
@@ -58,11 +63,11 @@ again and no line comes twice.`,
 				if len(args) == 0 {
 					return nil, usage("want a URL, as in faena scrape https://example.com/docs/")
 				}
-				if in.Concurrency < 1 || in.MaxPages < 1 {
-					return nil, usage("--concurrency %d --max-pages %d: want at least 1", in.Concurrency, in.MaxPages)
+				if err := scrapeFlags(flags, *depth, *delay); err != nil {
+					return nil, err
 				}
-				if *depth < 0 && flags.Changed("depth") {
-					return nil, usage("--depth %d: want no negative number", *depth)
+				if err := fileNamed(*name); err != nil {
+					return nil, err
 				}
 				in.Start, in.Delay, in.Depth = args, crawl.Duration(*delay), max(*depth, 0)
 				if *depth == 0 {
@@ -80,6 +85,21 @@ again and no line comes twice.`,
 			}
 		},
 	}
+}
+
+// scrapeFlags finds what no crawl can go by.
+func scrapeFlags(flags *pflag.FlagSet, depth int, delay time.Duration) error {
+	for _, name := range []string{"concurrency", "max-pages"} {
+		if n, err := flags.GetInt(name); err != nil || n < 1 {
+			return usage("--%s %d: want at least 1", name, n)
+		}
+	}
+	if flags.Changed("depth") {
+		if err := notNegative("depth", depth); err != nil {
+			return err
+		}
+	}
+	return notNegative("delay", delay)
 }
 
 // scrapeJob writes the pages while they come.

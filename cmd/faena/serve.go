@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
+	"os"
 	"strconv"
 	"time"
 
@@ -21,7 +22,7 @@ type pool struct {
 	slots  int
 	grace  time.Duration
 	name   string
-	level  slog.Level
+	level  level
 	format string
 }
 
@@ -30,7 +31,7 @@ func poolFlags(flags *pflag.FlagSet) *pool {
 	flags.IntVar(&p.slots, "slots", 0, "attempts executed at a time (default one per CPU)")
 	flags.DurationVar(&p.grace, "grace", 30*time.Second, "what attempts under way are given to end at shutdown")
 	flags.StringVar(&p.name, "name", "", "name of this process, for people (default host and pid)")
-	flags.TextVar(&p.level, "log-level", slog.LevelInfo, "log from this `LEVEL`: debug, info, warn, error")
+	flags.Var(&p.level, "log-level", "log from this `LEVEL`: debug, info, warn, error")
 	flags.StringVar(&p.format, "log-format", "text", "log as `text|json`")
 	env(flags, "slots", "grace", "name", "log-level", "log-format")
 	return p
@@ -42,13 +43,13 @@ func (p *pool) options(a *app) (faena.Options, error) {
 	if p.slots < 0 {
 		return o, usage("--slots %d: want at least 1", p.slots)
 	}
-	if p.grace < 0 {
-		return o, usage("--grace %s: want no negative time", p.grace)
+	if err := notNegative("grace", p.grace); err != nil {
+		return o, err
 	}
 	if p.grace == 0 {
 		o.Grace = -1
 	}
-	h := &slog.HandlerOptions{Level: p.level}
+	h := &slog.HandlerOptions{Level: slog.Level(p.level)}
 	switch p.format {
 	case "text":
 		o.Logger = slog.New(slog.NewTextHandler(a.err, h))
@@ -68,6 +69,12 @@ type serving struct {
 	insecure, force              bool
 }
 
+// Where faena serve listens if nothing else is said.
+const (
+	defaultHTTP = "127.0.0.1:8420"
+	defaultNATS = "127.0.0.1:4222"
+)
+
 func (a *app) serve() *cobra.Command {
 	cmd := &cobra.Command{
 		Use: "serve", GroupID: groupServe, Args: cobra.NoArgs,
@@ -86,9 +93,9 @@ does not is executed after the next start. A second Ctrl-C ends it at once.`,
 	}
 	s := &serving{pool: poolFlags(cmd.Flags())}
 	f := cmd.Flags()
-	f.StringVar(&s.http, "listen", "127.0.0.1:8420", "`ADDR` for HTTP; port 0 chooses one")
+	f.StringVar(&s.http, "listen", defaultHTTP, "`ADDR` for HTTP; port 0 chooses one")
 	f.StringSliceVar(&s.hosts, "allowed-hosts", nil, "further `NAMES` that HTTP requests may call this server by")
-	f.StringVar(&s.nats, "nats-listen", "127.0.0.1:4222", "`ADDR` for NATS; port 0 chooses one")
+	f.StringVar(&s.nats, "nats-listen", defaultNATS, "`ADDR` for NATS; port 0 chooses one")
 	f.StringVar(&s.data, "data", "", "data `DIR` (default faena/serve in the user's state directory)")
 	f.StringVar(&s.durability, "durability", embedded.Strict, "`strict|fast`: acknowledged survives a power cut, or a crash of faena only")
 	f.BoolVar(&s.force, "force", false, "accept strict on a file system that may not keep it")
@@ -154,26 +161,50 @@ func (s *serving) check() (err error) {
 	if s.durability != embedded.Strict && s.durability != embedded.Fast {
 		return usage("--durability %q: want strict or fast", s.durability)
 	}
-	if err := listenable("listen", s.http, s.insecure); err != nil {
+	if err := listenable("listen", s.http, defaultHTTP, s.insecure); err != nil {
 		return err
 	}
-	if err := listenable("nats-listen", s.nats, s.insecure); err != nil {
+	if err := listenable("nats-listen", s.nats, defaultNATS, s.insecure); err != nil {
 		return err
 	}
 	if s.data == "" {
-		s.data, err = stateDir("serve")
+		if s.data, err = stateDir("serve"); err != nil {
+			return err
+		}
 	}
-	return err
+	return ownDir(s.data)
+}
+
+// ownDir refuses a directory that holds what no server has put there: it is
+// probably named by mistake. What cannot be read is told by opening it.
+func ownDir(dir string) error {
+	names, err := os.ReadDir(dir)
+	if err != nil {
+		return nil //nolint:nilerr // it is made, or opening it says more
+	}
+	other := ""
+	for _, n := range names {
+		switch name := n.Name(); {
+		case name == "format.json", name == "lock":
+			return nil
+		case name != "lost+found" && name[0] != '.':
+			other = name
+		}
+	}
+	if other == "" {
+		return nil
+	}
+	return refused("the directory %s holds %s, and no data of a server: choose one that is empty or not there", dir, other)
 }
 
 // listenable refuses to be reached from elsewhere unless that is spelled out.
-func listenable(flag, addr string, insecure bool) error {
+func listenable(flag, addr, example string, insecure bool) error {
 	host, port, err := net.SplitHostPort(addr)
 	if err == nil {
 		_, err = strconv.ParseUint(port, 10, 16)
 	}
 	if err != nil {
-		return usage("--%s %q: want host:port, such as 127.0.0.1:4222, with a port from 0 to 65535", flag, addr)
+		return usage("--%s %q: want host:port, such as %s, with a port from 0 to 65535", flag, addr, example)
 	}
 	if isLoopback(host) || insecure {
 		return nil
@@ -197,7 +228,7 @@ func (a *app) until(ctx context.Context, s *session, opts faena.Options) error {
 	sig := signalled(ctx)
 	asked := sig != nil
 	if asked {
-		opts.Logger.InfoContext(ctx, "shutting down; once more ends at once", "signal", sig.sig.String(), "grace", max(opts.Grace, 0))
+		opts.Logger.InfoContext(ctx, "shutting down; once more ends at once", "signal", sig.sig.String(), "grace", max(opts.Grace, 0).String())
 	}
 	err := s.Close()
 	if asked {

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math"
 	"os"
 	"strings"
 	"time"
@@ -39,17 +40,17 @@ A built-in task's runs have the attempts, timeout and retention of its
 definition; those of other tasks have the library's, if nothing else is said. An
 input that does not fit a built-in task is refused before it is stored.
 
-A task that no live worker knows is refused, unless --wait is given: then the
-run waits for one.`,
+A task that no live worker knows is refused, and so is a --queue that none takes
+the task from, unless --wait is given: then the run waits for one.`,
 		Example: `  faena run report --input '{"month": 5}'
   faena run report --input @month.json --detach
   generate | faena run report --input - --tag customer=acme`,
-		Args: cobra.ExactArgs(1),
+		Args: exactly(1, "one TASK", "faena run report --input '{\"month\": 5}'"),
 	}
 	s := &submission{remote: serverFlags(cmd.Flags())}
 	f := cmd.Flags()
 	f.StringVarP(&s.input, "input", "i", "null", "`JSON`, @file with it, or - for standard input")
-	f.BoolVar(&s.unknown, "wait", false, "accept a task that no live worker knows, and wait for one")
+	f.BoolVar(&s.unknown, "wait", false, "accept a task or --queue that no live worker takes, and wait for one")
 	f.BoolVarP(&s.detach, "detach", "d", false, "print the id and do not wait for the end")
 	f.StringVar(&s.queue, "queue", "", "`QUEUE` to wait in (default where workers take the task from)")
 	f.StringToStringVarP(&s.tags, "tag", "t", nil, "tag as `KEY=VALUE`, to filter by; may be repeated")
@@ -62,12 +63,24 @@ run waits for one.`,
 		if err != nil {
 			return err
 		}
-		return a.submitted(cmd.Context(), s, args[0], input, s.options(cmd))
+		opts, err := s.options(cmd)
+		if err != nil {
+			return err
+		}
+		return a.submitted(cmd.Context(), s, args[0], input, opts)
 	}
 	return cmd
 }
 
-func (s *submission) options(cmd *cobra.Command) []faena.Option {
+func (s *submission) options(cmd *cobra.Command) ([]faena.Option, error) {
+	if err := bounded(cmd.Flags(), "attempts", 1, math.MaxUint16); err != nil {
+		return nil, err
+	}
+	for flag, d := range map[string]time.Duration{"in": s.in, "expire-in": s.expire, "timeout": s.timeout} {
+		if err := notNegative(flag, d); err != nil {
+			return nil, err
+		}
+	}
 	var opts []faena.Option
 	if s.queue != "" {
 		opts = append(opts, faena.Queue(s.queue))
@@ -82,7 +95,7 @@ func (s *submission) options(cmd *cobra.Command) []faena.Option {
 	if changed("timeout") {
 		opts = append(opts, faena.Timeout(s.timeout))
 	}
-	return append(opts, faena.In(s.in), faena.ExpireIn(s.expire))
+	return append(opts, faena.In(s.in), faena.ExpireIn(s.expire)), nil
 }
 
 // readInput gives the JSON that --input names.
@@ -117,11 +130,14 @@ func (a *app) submitted(ctx context.Context, s *submission, task string, input j
 		return err
 	}
 	defer func() { err = errors.Join(err, on.Close()) }()
-	id, err := on.submit(ctx, task, input, s.unknown, opts)
-	if faena.CodeOf(err) == faena.CodeUnknownTask {
+	id, err := on.submit(ctx, task, input, s, opts)
+	switch faena.CodeOf(err) {
+	case "":
+	case faena.CodeUnknownTask:
 		return fmt.Errorf("%w: start a worker that does, or say --wait to let the run wait for one", err)
-	}
-	if err != nil {
+	case faena.CodeTooLarge:
+		return usage("the input has %d bytes, more than a run's may have: put it into a file that the workers can read, and give the run its path", len(input))
+	default:
 		return err
 	}
 	if s.detach {

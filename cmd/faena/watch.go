@@ -14,11 +14,13 @@ import (
 
 func (a *app) runsWatch() *cobra.Command {
 	cmd := &cobra.Command{
-		Use: "watch ID", Args: cobra.ExactArgs(1),
+		Use: "watch ID", Args: exactly(1, "one ID of a run", "faena runs watch 06h0qjha14001mvsst7wpahva0"),
 		Short: "Follow a run until it ends",
 		Long: `Follow a run until it ends: a bar on a terminal, elsewhere one line for each
 change, or one JSON object with -o json. The exit code is 1 if it does not
 succeed. Ctrl-C ends the watching, not the run.`,
+		Example: `  faena runs watch 06h0qjha14001mvsst7wpahva0
+  faena runs watch 06h0qjha14001mvsst7wpahva0 -o json`,
 	}
 	r, out := serverFlags(cmd.Flags()), formatFlag(cmd.Flags())
 	cmd.RunE = a.with(r, func(ctx context.Context, node *faena.Node, ids []faena.ID) error {
@@ -55,7 +57,7 @@ func (a *app) watch(ctx context.Context, node *faena.Node, id faena.ID, out *for
 				bar = bars.Add(in.Task, 1, "")
 			}
 			if in.Progress != nil {
-				bar.Set(in.Progress.Done, in.Progress.Text)
+				bar.Set(in.Progress.Done, step(in))
 			}
 		}
 		last = *in

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"io"
 	"math"
+	"strings"
 	"sync"
 	"time"
 
@@ -171,7 +172,8 @@ func (p *pace) left(now time.Time) (time.Duration, bool) {
 	return max(rest, 0), true
 }
 
-// tell is what stands behind a bar: pieces, rate, time left, text.
+// tell is what stands behind a bar: pieces, rate, time left, text. A text that
+// names a rate has a better one.
 func (p *pace) tell(now time.Time, text string) string {
 	s := ""
 	if p.n > 1 {
@@ -179,6 +181,9 @@ func (p *pace) tell(now time.Time, text string) string {
 		if took := p.last.Sub(p.start).Seconds(); took >= 1 {
 			s += fmt.Sprintf(" %s %s/s", rate((p.done-p.from)*float64(p.n)/took), p.unit)
 		}
+	}
+	if took := p.last.Sub(p.start).Seconds(); p.n <= 1 && took >= 1 && !strings.Contains(text, "/s") {
+		s += fmt.Sprintf(" %s %%/s", rate((p.done-p.from)*100/took))
 	}
 	if left, ok := p.left(now); ok {
 		s += " ETA " + eta(left)

@@ -118,6 +118,15 @@ func TestPaceCountsFromItsStart(t *testing.T) {
 	if want := " 70/100 files 2.0 files/s ETA 15s a.png"; got != want {
 		t.Errorf("pace = %q, want %q", got, want)
 	}
+	for text, want := range map[string]string{
+		"multiply":  " 2.0 %/s ETA 15s multiply",
+		"7 pages/s": " ETA 15s 7 pages/s",
+		"":          " 2.0 %/s ETA 15s",
+	} {
+		if got := screen.Pace(1, "", start, []time.Duration{0, 10 * time.Second}, []float64{0.5, 0.7}, text); got != want {
+			t.Errorf("pace of one thing, %q = %q, want %q", text, got, want)
+		}
+	}
 	got = screen.Pace(1, "", start, []time.Duration{0, 10 * time.Millisecond}, []float64{0, 0.1}, "")
 	if want := " ETA -"; got != want {
 		t.Errorf("pace too soon to tell = %q, want %q", got, want)

@@ -41,7 +41,7 @@ func ExampleOptions_Check() {
 	fmt.Println(err)
 	// Output:
 	// factorial of 1000000000000 needs about 201.3 TiB of memory (its decimal text alone has 10.5 TiB), and 1.0 GiB is available (the memory option)
-	// digits of the factorial of -1: n is negative
+	// factorial of -1: n is negative: want a whole number from 0 on
 }
 
 func check(err error) {

@@ -62,7 +62,7 @@ type Input struct {
 	// N is the number whose factorial is wanted.
 	N int64 `json:"n"`
 	// Digits asks for the number of digits only, which takes no time for any N up
-	// to about 5·10¹⁷.
+	// to 5·10¹⁷.
 	Digits bool `json:"digits,omitempty"`
 }
 
@@ -71,7 +71,7 @@ type Input struct {
 func (in *Input) UnmarshalJSON(b []byte) error {
 	var v struct {
 		N      *int64 `json:"n"`
-		Digits bool   `json:"digits"`
+		Digits bool   `json:"digits,omitempty"`
 	}
 	if err := json.Unmarshal(b, &v); err != nil {
 		return err
@@ -128,14 +128,29 @@ type Options struct {
 // Handlers are the handlers of all tasks here, for one node.Handle: a node that
 // takes Compute should take its children, too.
 func Handlers(o Options) []faena.Handler {
-	return []faena.Handler{Compute.With(o.compute), Part.With(o.part), Multiply.With(o.multiply)}
+	return []faena.Handler{Compute.WithCheck(o.compute, Input.Check), Part.With(o.part), Multiply.With(o.multiply)}
+}
+
+// Check tells why no handler would take the input, whatever memory it has: N is
+// negative or beyond all bounds.
+func (in Input) Check() error {
+	switch {
+	case in.N < 0:
+		return fmt.Errorf("factorial of %d: %w: want a whole number from 0 on", in.N, product.ErrNegative)
+	case in.Digits:
+		_, err := size.Digits(in.N)
+		return err
+	case in.N > product.MaxN:
+		return fmt.Errorf("factorial of %d needs %s: %w: the limit is %d",
+			in.N, size.Of(in.N), product.ErrTooLarge, int64(product.MaxN))
+	}
+	return nil
 }
 
 // Check tells why handlers of these options would refuse an input now: N is
 // negative, or so large that memory or the output's bound would not do.
 func (o Options) Check(in Input) error {
-	digits, err := size.Digits(in.N)
-	if err != nil || in.Digits {
+	if err := in.Check(); err != nil || in.Digits {
 		return err
 	}
 	have := size.Available()
@@ -147,8 +162,9 @@ func (o Options) Check(in Input) error {
 	if need.Peak > float64(have.Bytes) {
 		return &size.MemoryError{N: in.N, Estimate: need, Available: have}
 	}
-	if in.N > product.MaxN {
-		return fmt.Errorf("factorial of %d: %w: the limit is %d", in.N, product.ErrTooLarge, int64(product.MaxN))
+	digits, err := size.Digits(in.N)
+	if err != nil {
+		return err
 	}
 	if most := cmp.Or(max(o.MaxOutput, 0), defaultOutput); digits > most {
 		return &OutputError{in.N, digits, most}

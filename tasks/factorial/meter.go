@@ -1,7 +1,7 @@
 package factorial
 
 import (
-	"fmt"
+	"strings"
 	"sync"
 	"time"
 )
@@ -48,6 +48,16 @@ const (
 	guessFrom = 0.02
 )
 
+// guessed stands between a step and the time left.
+const guessed = ", about "
+
+// Step is the step that the progress of a run of Compute names, without the time
+// left, for those who tell that themselves.
+func Step(text string) string {
+	step, _, _ := strings.Cut(text, guessed)
+	return step
+}
+
 func (m *meter) set(done float64) {
 	m.done = max(m.done, m.from+m.share*min(done, 1))
 	spent := time.Since(m.begun)
@@ -57,7 +67,7 @@ func (m *meter) set(done float64) {
 	text := m.step
 	if fresh := m.done - m.base; spent >= atOnce && fresh >= guessFrom {
 		left := time.Duration(float64(spent) * (1 - m.done) / fresh)
-		text = fmt.Sprintf("%s, about %s left", m.step, left.Round(time.Second))
+		text = m.step + guessed + left.Round(time.Second).String() + " left"
 	}
 	m.tell(m.done, text)
 }

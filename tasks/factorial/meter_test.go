@@ -38,6 +38,11 @@ func TestMeter(t *testing.T) {
 		if d := cmp.Diff(want, got); d != "" {
 			t.Errorf("the meter told (-want +got):\n%s", d)
 		}
+		for text, want := range map[string]string{"b, about 16s left": "b", "a": "a", "": ""} {
+			if got := factorial.Step(text); got != want {
+				t.Errorf("Step(%q) = %q, want %q", text, got, want)
+			}
+		}
 	})
 }
 

@@ -24,7 +24,8 @@ func TestComputeRefusesAtOnce(t *testing.T) {
 		{factorial.Input{N: -1}, faena.CodePermanent, []string{"-1", "negative"}},
 		{factorial.Input{N: -1, Digits: true}, faena.CodePermanent, []string{"-1", "negative"}},
 		{factorial.Input{N: 1e12}, faena.CodePermanent, []string{"1000000000000", "needs about", "1.0 GiB is available"}},
-		{factorial.Input{N: 1e18}, faena.CodePermanent, []string{"1000000000000000000", "too large"}},
+		{factorial.Input{N: 1e18}, faena.CodePermanent, []string{"1000000000000000000", "needs about 1", "EiB of memory", "too large"}},
+		{factorial.Input{N: 1 << 62}, faena.CodePermanent, []string{"needs about", "EiB of memory", "the limit is 1099511627776"}},
 		{factorial.Input{N: 50_000}, faena.CodePermanent, []string{"213237", "100000"}},
 	} {
 		out, err := factorial.Compute.Run(t.Context(), node, c.in)
@@ -40,21 +41,28 @@ func TestComputeRefusesAtOnce(t *testing.T) {
 	}
 }
 
-// An input without n was taken for 0.
+// An input without n was taken for 0, and one that no machine can compute was
+// stored.
 func TestInputNamesN(t *testing.T) {
 	t.Parallel()
 	node := open(t, filepath.Join(t.TempDir(), "data"), faena.Options{})
 	handle(t, node, factorial.Options{})
 	for in, want := range map[string]string{
-		`{}`:                `field "n" is missing`,
-		`null`:              `field "n" is missing`,
-		`{"digits":true}`:   `field "n" is missing`,
-		`{"n":null}`:        `field "n" is missing`,
-		`{"n":"a"}`:         `field "n": want int64, got string`,
-		`{"n":1.5}`:         `field "n": want int64, got number 1.5`,
-		`[]`:                `got array`,
-		`{"n":0}`:           "",
-		`{"n":3,"more":{}}`: "",
+		`{}`:                                     `field "n" is missing`,
+		`null`:                                   `field "n" is missing`,
+		`{"digits":true}`:                        `field "n" is missing`,
+		`{"n":null}`:                             `field "n" is missing`,
+		`{"n":"a"}`:                              `field "n": want a whole number, got text`,
+		`{"n":1.5}`:                              `field "n": want a whole number, got 1.5`,
+		`[]`:                                     `want an object such as {"n": 5}, got a list`,
+		`{"n":-1}`:                               "factorial of -1: n is negative",
+		`{"n":9223372036854775807}`:              `needs about`,
+		`{"n":99999999999999999999}`:             `want a whole number from`,
+		`{"n":-1,"digits":true}`:                 "n is negative",
+		`{"n":500000000000000001,"digits":true}`: "the limit is 500000000000000000",
+		`{"n":500000000000000000,"digits":true}`: "",
+		`{"n":0}`:                                "",
+		`{"n":3,"more":{}}`:                      "",
 	} {
 		_, err := node.Submit(t.Context(), "factorial", json.RawMessage(in))
 		if want == "" {
@@ -78,11 +86,14 @@ func TestCheck(t *testing.T) {
 	t.Parallel()
 	o := factorial.Options{Memory: 1 << 30}
 	for in, want := range map[factorial.Input]string{
-		{N: 100_000}:            "",
-		{N: -1}:                 "negative",
-		{N: 1e12}:               "needs about",
-		{N: 1e12, Digits: true}: "",
-		{N: 1e18, Digits: true}: "too large",
+		{N: 100_000}:                "",
+		{N: -1}:                     "negative",
+		{N: 1e12}:                   "needs about",
+		{N: 1e12, Digits: true}:     "",
+		{N: 1e18, Digits: true}:     "the limit is 500000000000000000",
+		{N: 5e17, Digits: true}:     "",
+		{N: 5e17 + 1, Digits: true}: "the limit is 500000000000000000",
+		{N: 1<<63 - 1}:              "ZiB of memory",
 	} {
 		err := o.Check(in)
 		if (err == nil) != (want == "") || err != nil && !strings.Contains(err.Error(), want) {

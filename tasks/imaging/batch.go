@@ -10,6 +10,15 @@ import (
 	"github.com/faena-dev/faena"
 )
 
+// checkBatch tells why a run would fail whatever the files hold.
+func (h *handlers) checkBatch(in Input) error {
+	if _, err := in.named(); err != nil {
+		return err
+	}
+	_, _, err := h.limits(in.Settings)
+	return err
+}
+
 // batch is the handler of Batch.
 func (h *handlers) batch(ctx context.Context, in Input) (Summary, error) {
 	call, ok := faena.Current(ctx)

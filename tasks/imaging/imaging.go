@@ -163,6 +163,12 @@ func (s *Summary) Add(o Outcome) {
 	s.Outcomes = append(s.Outcomes, o)
 }
 
+// What a run may ask for where Options say nothing.
+const (
+	MostPixels = 500_000_000 // as MaxPixels
+	MostBytes  = 2 << 30     // as MaxBytes
+)
+
 // Options configure the handlers; the zero value works.
 type Options struct {
 	// Workers is how many goroutines work on one picture; default
@@ -175,10 +181,10 @@ type Options struct {
 	// photographs of 24 million pixels took 0.6 GB one at a time, and 0.9 GB with a
 	// budget of 100 million. Default 30 million for each of runtime.GOMAXPROCS.
 	Budget int64
-	// MaxPixels is the most that a run may ask for as its MaxPixels; default 500
-	// million.
+	// MaxPixels is the most that a run may ask for as its MaxPixels; default
+	// MostPixels.
 	MaxPixels int64
-	// MaxBytes is the most that a run may ask for as its MaxBytes; default 2 GiB.
+	// MaxBytes is the most that a run may ask for as its MaxBytes; default MostBytes.
 	MaxBytes int64
 }
 
@@ -193,13 +199,13 @@ func Handlers(o Options) []faena.Handler {
 		o.Budget = 30_000_000 * int64(runtime.GOMAXPROCS(0))
 	}
 	if o.MaxPixels <= 0 {
-		o.MaxPixels = 500_000_000
+		o.MaxPixels = MostPixels
 	}
 	if o.MaxBytes <= 0 {
-		o.MaxBytes = 2 << 30
+		o.MaxBytes = MostBytes
 	}
 	h := &handlers{Options: o, budget: file.NewBudget(o.Budget), pool: new(raster.Pool)}
-	return []faena.Handler{Process.With(h.process), Batch.With(h.batch)}
+	return []faena.Handler{Process.WithCheck(h.process, h.checkFile), Batch.WithCheck(h.batch, h.checkBatch)}
 }
 
 // handlers are what the runs of a process share.

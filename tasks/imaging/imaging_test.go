@@ -170,7 +170,7 @@ func TestBatchRefuses(t *testing.T) {
 		{"filter", imaging.Input{Files: []string{a}, Out: dir + "/out", Settings: imaging.Settings{Filter: "sepia"}}, []string{"sepia", "grayscale"}},
 		{"no filter", imaging.Input{Files: []string{a}, Out: dir + "/out", Settings: imaging.Settings{Filter: " "}}, []string{"no filter"}},
 		{"quality", imaging.Input{Files: []string{a}, Out: dir + "/out", Settings: imaging.Settings{Quality: 101}}, []string{"101", "1 to 100"}},
-		{"limit", imaging.Input{Files: []string{a}, Out: dir + "/out", Settings: imaging.Settings{MaxPixels: -1}}, []string{"-1"}},
+		{"limit", imaging.Input{Files: []string{a}, Out: dir + "/out", Settings: imaging.Settings{MaxPixels: -1}}, []string{"max_pixels -1: "}},
 		{"relative", imaging.Input{Files: []string{"a.png"}, Out: dir + "/out"}, []string{"a.png", "absolute"}},
 		{"relative out", imaging.Input{Files: []string{a}, Out: "out"}, []string{"out", "absolute"}},
 		{"no out", imaging.Input{Files: []string{a}}, []string{"no output directory"}},
@@ -219,6 +219,33 @@ func TestPlanWithoutPermission(t *testing.T) {
 	})
 	if err == nil || !strings.Contains(err.Error(), "permission denied") {
 		t.Errorf("Plan = %v, want permission denied", err)
+	}
+}
+
+// Inputs that could not go well were stored, and failed.
+func TestSubmitRefuses(t *testing.T) {
+	t.Parallel()
+	node := open(t, filepath.Join(t.TempDir(), "data"), faena.Options{})
+	handle(t, node, imaging.Options{})
+	for _, c := range []struct{ task, in, want string }{
+		{"image", `{}`, "no filter given"},
+		{"image", `null`, "no filter given"},
+		{"image", `{"filter":"edges"}`, `field "in" is missing`},
+		{"image", `{"filter":"edges","in":"/a.png"}`, `field "out" is missing`},
+		{"image", `{"filter":"edges","in":"a.png","out":"/b.png"}`, "want an absolute path"},
+		{"image", `{"filter":"sepia","in":"/a.png","out":"/b.png"}`, `unknown filter "sepia"`},
+		{"image", `{"filter":"edges","in":"/a.png","out":"/b.png","max_pixels":999999999999}`, "at most 500000000"},
+		{"image", `{"filter":5}`, `field "filter": want text, got a number`},
+		{"image", `[]`, `want an object such as {"in": "…", "out": "…", "filter": "…"}, got a list`},
+		{"images", `{}`, "no filter given"},
+		{"images", `{"filter":"edges","files":["/a.png"]}`, "no output directory"},
+		{"images", `{"filter":"edges","out":"/b"}`, "no picture"},
+		{"images", `{"filter":"edges","files":["/a.png"],"out":"/b","max_bytes":2147483649}`, "at most 2147483648"},
+	} {
+		_, err := node.Submit(t.Context(), c.task, json.RawMessage(c.in))
+		if faena.CodeOf(err) != faena.CodeInput || !strings.Contains(err.Error(), c.want) {
+			t.Errorf("Submit(%s, %s) = %v, want code input and %q", c.task, c.in, err, c.want)
+		}
 	}
 }
 

@@ -23,15 +23,7 @@ import (
 // directories, is an error. A file in an output's place is none: it may be the
 // output of an earlier attempt, which only processing tells.
 func Plan(in Input) ([]File, error) {
-	if err := in.check(); err != nil {
-		return nil, err
-	}
-	for _, name := range append([]string{in.Out}, in.Files...) {
-		if err := absolute(name); err != nil {
-			return nil, err
-		}
-	}
-	items, err := file.Plan(in.Files, in.Out)
+	items, err := in.named()
 	if err != nil {
 		return nil, err
 	}
@@ -48,6 +40,20 @@ func Plan(in Input) ([]File, error) {
 	return files, nil
 }
 
+// named checks what can be known without looking at any file, and names the
+// outputs.
+func (in Input) named() ([]file.Item, error) {
+	if err := in.check(); err != nil {
+		return nil, err
+	}
+	for _, name := range append([]string{in.Out}, in.Files...) {
+		if err := absolute(name); err != nil {
+			return nil, err
+		}
+	}
+	return file.Plan(in.Files, in.Out)
+}
+
 // check refuses settings that are wrong for any file.
 func (s Settings) check() error {
 	if _, err := filter.Parse(s.Filter); err != nil {
@@ -56,8 +62,11 @@ func (s Settings) check() error {
 	if s.Quality < 0 || s.Quality > 100 {
 		return fmt.Errorf("quality %d: want 1 to 100, or none for %d", s.Quality, codec.DefaultQuality)
 	}
-	if s.MaxPixels < 0 || s.MaxBytes < 0 {
-		return fmt.Errorf("at most %d pixels and %d bytes: want no negative limit", s.MaxPixels, s.MaxBytes)
+	if s.MaxPixels < 0 {
+		return fmt.Errorf("max_pixels %d: want no negative limit", s.MaxPixels)
+	}
+	if s.MaxBytes < 0 {
+		return fmt.Errorf("max_bytes %d: want no negative limit", s.MaxBytes)
 	}
 	return nil
 }

@@ -34,17 +34,23 @@ func (h *handlers) process(ctx context.Context, f File) (Done, error) {
 	}, nil
 }
 
+// checkFile tells why a run would fail whatever the files hold.
+func (h *handlers) checkFile(f File) error {
+	_, _, err := h.settle(f)
+	return err
+}
+
 // settle turns a run's settings into those of package file.
 func (h *handlers) settle(f File) (filter.Chain, file.Options, error) {
 	var none file.Options
 	if err := f.check(); err != nil {
 		return filter.Chain{}, none, err
 	}
-	for _, name := range []string{f.In, f.Out} {
-		if name == "" {
-			return filter.Chain{}, none, fmt.Errorf("process %q into %q: a path is missing", f.In, f.Out)
+	for _, path := range [][2]string{{"in", f.In}, {"out", f.Out}} {
+		if path[1] == "" {
+			return filter.Chain{}, none, fmt.Errorf("field %q is missing: want the absolute path of a file", path[0])
 		}
-		if err := absolute(name); err != nil {
+		if err := absolute(path[1]); err != nil {
 			return filter.Chain{}, none, err
 		}
 	}
@@ -52,15 +58,20 @@ func (h *handlers) settle(f File) (filter.Chain, file.Options, error) {
 	if err != nil {
 		return chain, none, err
 	}
-	pixels, err := within("max_pixels", f.MaxPixels, codec.DefaultMaxPixels, h.MaxPixels)
-	if err != nil {
-		return chain, none, err
-	}
-	bytes, err := within("max_bytes", f.MaxBytes, file.DefaultMaxBytes, h.MaxBytes)
+	pixels, bytes, err := h.limits(f.Settings)
 	return chain, file.Options{
 		MaxPixels: pixels, MaxBytes: bytes, Quality: f.Quality, Overwrite: f.Overwrite,
 		Workers: h.Workers, Budget: h.budget, Pool: h.pool,
 	}, err
+}
+
+// limits are the limits to hold.
+func (h *handlers) limits(s Settings) (pixels, bytes int64, err error) {
+	if pixels, err = within("max_pixels", s.MaxPixels, codec.DefaultMaxPixels, h.MaxPixels); err != nil {
+		return 0, 0, err
+	}
+	bytes, err = within("max_bytes", s.MaxBytes, file.DefaultMaxBytes, h.MaxBytes)
+	return pixels, bytes, err
 }
 
 // within is the limit to hold: what is asked for, if this worker allows that much.

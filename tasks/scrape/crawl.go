@@ -1,6 +1,7 @@
 package scrape
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -61,6 +62,7 @@ type batch struct {
 
 // crawl is the handler of Crawl.
 func (h Options) crawl(ctx context.Context, in Input) (Summary, error) {
+	in.UserAgent = cmp.Or(in.UserAgent, h.UserAgent)
 	o, err := in.Normal()
 	if err != nil {
 		return Summary{}, faena.Permanent(err)

@@ -100,6 +100,9 @@ type Fetched struct {
 type Options struct {
 	// Net replaces parts of the network; default the system's.
 	Net crawl.Net
+	// UserAgent is what servers are told where a run's input says nothing; default
+	// crawl.DefaultUserAgent.
+	UserAgent string
 
 	saveEvery time.Duration // least time between checkpoints; default 2 s
 }
@@ -111,7 +114,13 @@ func Handlers(o Options) []faena.Handler {
 		o.saveEvery = 2 * time.Second
 	}
 	f := &fetcher{net: o.Net, clients: make(map[string]*client)}
-	return []faena.Handler{Crawl.With(o.crawl), Fetch.With(f.fetch)}
+	return []faena.Handler{Crawl.WithCheck(o.crawl, checked), Fetch.With(f.fetch)}
+}
+
+// checked tells why a crawl would fail whatever the sites answer.
+func checked(in Input) error {
+	_, err := in.Normal()
+	return err
 }
 
 // crawlTag is the tag of a crawl's children, with its id.

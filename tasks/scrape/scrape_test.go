@@ -429,3 +429,46 @@ func TestDelayHoldsBetweenBatches(t *testing.T) {
 		}
 	}
 }
+
+// Inputs that could not go well were stored, and failed.
+func TestSubmitRefuses(t *testing.T) {
+	t.Parallel()
+	node := worker(t, 1)
+	for in, want := range map[string]string{
+		`{}`:                                 "no start address",
+		`null`:                               "no start address",
+		`{"start":[]}`:                       "no start address",
+		`{"start":["notaurl"]}`:              "give it whole",
+		`{"start":"http://a/"}`:              `field "start": want a list, got text`,
+		`[]`:                                 `want an object such as {"start": ["…"]}, got a list`,
+		`{"start":["http://a/"],"total":-1}`: "total is negative",
+		`{"start":["http://a/"],"delay":300000000}`:   `field "delay": want text such as "1m30s", got 300000000`,
+		`{"start":["http://a/"],"timeout":"3"}`:       `field "timeout": want text such as "1m30s", got "3"`,
+		`{"start":["http://a/"],"delay":"99999999h"}`: `field "delay": want text such as "1m30s", got "99999999h"`,
+	} {
+		_, err := node.Submit(t.Context(), "scrape", json.RawMessage(in))
+		if faena.CodeOf(err) != faena.CodeInput || !strings.Contains(err.Error(), want) {
+			t.Errorf("Submit(%s) = %v, want code input and %q", in, err, want)
+		}
+	}
+}
+
+// Servers were told "faena/dev" by every build.
+func TestUserAgentOfTheProgram(t *testing.T) {
+	t.Parallel()
+	agents := make(chan string, 10)
+	s := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) { agents <- r.UserAgent() }))
+	t.Cleanup(s.Close)
+	node := open(t, t.TempDir(), 2)
+	if err := node.Handle(scrape.Handlers(scrape.Options{UserAgent: "faena/v9"})...); err != nil {
+		t.Fatalf("Handle = %v", err)
+	}
+	for given, want := range map[string]string{"": "faena/v9", "mine/1": "mine/1"} {
+		if _, err := scrape.Crawl.Run(t.Context(), node, scrape.Input{Start: []string{s.URL}, UserAgent: given, IgnoreRobots: true}); err != nil {
+			t.Fatalf("Run = %v", err)
+		}
+		if got := <-agents; got != want {
+			t.Errorf("user agent %q was sent as %q, want %q", given, got, want)
+		}
+	}
+}

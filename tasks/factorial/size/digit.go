@@ -24,16 +24,23 @@ const (
 	maxPrecision = 1024
 )
 
+// MaxN is the largest n whose factorial's digits are counted: soon after it their
+// number would be none of int64.
+const MaxN = 5e17
+
 // Digits returns how many decimal digits n! has, exactly, in well under a
 // millisecond. It takes Stirling's series, whose error is below the first term
 // left out (NIST, Digital Library of Mathematical Functions, section 5.11), in integer
 // arithmetic with a bound on all rounding. If that leaves two answers it starts
 // again with twice the precision; n! is no power of ten for n > 1, so the bounds
-// part in the end. The errors are product.ErrNegative, and product.ErrTooLarge for a
-// number of digits that is none of int64: from n = 5.3·10¹⁷ on, about.
+// part in the end. The errors are product.ErrNegative, and product.ErrTooLarge above
+// MaxN.
 func Digits(n int64) (int64, error) {
 	if n < 0 {
 		return 0, fmt.Errorf("digits of the factorial of %d: %w", n, product.ErrNegative)
+	}
+	if n > MaxN {
+		return 0, fmt.Errorf("digits of the factorial of %d: %w: the limit is %d", n, product.ErrTooLarge, int64(MaxN))
 	}
 	if n < exactBelow {
 		return int64(len(new(big.Int).MulRange(1, n).String())), nil
@@ -44,9 +51,6 @@ func Digits(n int64) (int64, error) {
 			continue
 		}
 		digits := low.Add(low, big.NewInt(1))
-		if !digits.IsInt64() {
-			return 0, fmt.Errorf("digits of the factorial of %d: %w", n, product.ErrTooLarge)
-		}
 		return digits.Int64(), nil
 	}
 	return 0, fmt.Errorf("digits of the factorial of %d: %w", n, errUndecided)
@@ -158,7 +162,7 @@ func bernoulli(b []*big.Rat) *big.Rat {
 }
 
 // bitLength returns about how many bits n! has.
-func bitLength(n int64) float64 {
-	ln, _ := math.Lgamma(float64(n) + 1)
+func bitLength(n float64) float64 {
+	ln, _ := math.Lgamma(n + 1)
 	return ln / math.Ln2
 }

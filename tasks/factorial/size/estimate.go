@@ -46,8 +46,11 @@ const (
 )
 
 // Of returns the estimate for n!, instantly for any n. It is zero for n < 0.
-func Of(n int64) Estimate {
-	if n < 0 {
+func Of(n int64) Estimate { return Near(float64(n)) }
+
+// Near is Of for an n that need not be one of int64.
+func Near(n float64) Estimate {
+	if !(n >= 0) {
 		return Estimate{}
 	}
 	length := bitLength(n)
@@ -60,6 +63,11 @@ func Of(n int64) Estimate {
 		Peak:    peakBase + peakWorkers*float64(workers) + peakFactor*result,
 		Time:    time.Duration(min(seconds*1e9, math.MaxInt64/2)),
 	}
+}
+
+// String tells what it takes of memory.
+func (e Estimate) String() string {
+	return fmt.Sprintf("about %s of memory (its decimal text alone has %s)", bytesText(e.Peak), bytesText(e.Decimal))
 }
 
 // Memory says how much memory a process could still take, and what says so.
@@ -102,8 +110,8 @@ type MemoryError struct {
 
 // Error names the estimate and what is available.
 func (e *MemoryError) Error() string {
-	return fmt.Sprintf("factorial of %d needs about %s of memory (its decimal text alone has %s), and %s is available (%s)",
-		e.N, bytesText(e.Estimate.Peak), bytesText(e.Estimate.Decimal), bytesText(float64(e.Available.Bytes)), e.Available.Source)
+	return fmt.Sprintf("factorial of %d needs %s, and %s is available (%s)",
+		e.N, e.Estimate, bytesText(float64(e.Available.Bytes)), e.Available.Source)
 }
 
 // Check returns a *MemoryError if n! needs more memory than is available, and
@@ -119,11 +127,14 @@ func Check(n int64, available Memory) error {
 }
 
 func bytesText(b float64) string {
-	units := []string{"B", "KiB", "MiB", "GiB", "TiB", "PiB", "EiB", "ZiB"}
+	units := []string{"B", "KiB", "MiB", "GiB", "TiB", "PiB", "EiB", "ZiB", "YiB", "RiB", "QiB"}
 	i := 0
 	for b >= 1024 && i < len(units)-1 {
 		b /= 1024
 		i++
+	}
+	if b >= 1024 {
+		return strconv.FormatFloat(b, 'g', 2, 64) + " " + units[i]
 	}
 	return strconv.FormatFloat(b, 'f', 1, 64) + " " + units[i]
 }

@@ -169,6 +169,8 @@ func TestDecodeRefuses(t *testing.T) {
 	ihdr := binary.BigEndian.AppendUint32(binary.BigEndian.AppendUint32(nil, 30000), 30000)
 	bombPNG := append([]byte("\x89PNG\r\n\x1a\n"), chunk("IHDR", append(ihdr, 8, 2, 0, 0, 0))...)
 	bombPNG = append(bombPNG, chunk("IDAT", make([]byte, 64))...)
+	bare := binary.BigEndian.AppendUint32(binary.BigEndian.AppendUint32(nil, 1<<31-1), 1<<31-1)
+	endlessPNG := append([]byte("\x89PNG\r\n\x1a\n"), chunk("IHDR", append(bare, 8, 2, 0, 0, 0))...)
 	bombJPEG := append([]byte{0xff, 0xd8}, segment(0xc0, []byte{8, 0xff, 0xff, 0xff, 0xff, 1, 1, 0x11, 0})...)
 	bombJPEG = append(bombJPEG, segment(0xda, []byte{1, 1, 0, 0, 63, 0})...)
 	bombGIF := append([]byte("GIF89a\xff\xff\xff\xff\x80\x00\x00\x00\x00\x00\xff\xff\xff"), ",\x00\x00\x00\x00\x01\x00\x01\x00\x00\x02\x00;"...)
@@ -181,6 +183,7 @@ func TestDecodeRefuses(t *testing.T) {
 		{"nothing", nil, codec.ErrDamaged, []string{"empty"}},
 		{"text", []byte("hello, this is a text\n"), codec.ErrFormat, []string{`"hello, this "`, "JPEG, PNG, GIF or WebP"}},
 		{"png bomb", bombPNG, codec.ErrTooLarge, []string{"30000x30000", "100 MP", "--max-pixels", "max_pixels"}},
+		{"png of 2^31-1 by 2^31-1", endlessPNG, codec.ErrTooLarge, []string{"more pixels than can be counted", "no limit allows"}},
 		{"jpeg bomb", bombJPEG, codec.ErrTooLarge, []string{"65535x65535", "--max-pixels", "max_pixels"}},
 		{"gif bomb", bombGIF, codec.ErrTooLarge, []string{"65535x65535", "--max-pixels", "max_pixels"}},
 		{"animated webp", testdata(t, "animated.webp"), codec.ErrFormat, []string{"animated WebP", "GIF"}},
@@ -203,6 +206,16 @@ func TestDecodeRefuses(t *testing.T) {
 func flipped(data []byte) []byte {
 	data[len(data)/2] ^= 0x55
 	return data
+}
+
+// A low limit was "1e-05 MP".
+func TestMegapixels(t *testing.T) {
+	t.Parallel()
+	for n, want := range map[int64]string{10: "10 pixels", 9_999: "9999 pixels", 25_000: "0.025 MP", 100_000_000: "100 MP"} {
+		if got := codec.Megapixels(n); got != want {
+			t.Errorf("Megapixels(%d) = %q, want %q", n, got, want)
+		}
+	}
 }
 
 func TestDecodeLimitCountsFrames(t *testing.T) {

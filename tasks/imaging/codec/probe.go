@@ -100,13 +100,19 @@ func (h Header) Check(maxPixels int64) error {
 		if h.Frames > 1 {
 			size = fmt.Sprintf("%d frames of %s", h.Frames, size)
 		}
-		return fmt.Errorf("%w: %s is over the limit of %s MP: raise it (--max-pixels, in JSON max_pixels) if you trust the file",
-			ErrTooLarge, size, megapixels(maxPixels))
+		return fmt.Errorf("%w: %s is over the limit of %s: raise it (--max-pixels, in JSON max_pixels) if you trust the file",
+			ErrTooLarge, size, Megapixels(maxPixels))
 	}
 	return nil
 }
 
-func megapixels(n int64) string { return fmt.Sprintf("%.3g", float64(n)/1e6) }
+// Megapixels is a number of pixels for people.
+func Megapixels(n int64) string {
+	if n < 1e4 {
+		return fmt.Sprintf("%d pixels", n)
+	}
+	return fmt.Sprintf("%.4g MP", float64(n)/1e6)
+}
 
 // damaged says in plain words what a decoder found.
 func damaged(format Format, err error) error {
@@ -115,6 +121,8 @@ func damaged(format Format, err error) error {
 	switch {
 	case errors.Is(err, io.ErrUnexpectedEOF), errors.Is(err, io.EOF):
 		return fmt.Errorf("%w: the %s data is cut short: %s", ErrDamaged, format, remedyDamaged)
+	case errors.As(err, &unsupportedPNG) && unsupportedPNG == "dimension overflow":
+		return fmt.Errorf("%w: its header says more pixels than can be counted: no limit allows that, and the file is hardly a picture", ErrTooLarge)
 	case errors.As(err, &unsupported), errors.As(err, &unsupportedPNG):
 		return fmt.Errorf("%w: %w: convert it with another tool first", ErrFormat, err)
 	}

@@ -218,8 +218,8 @@ func (p *process) decide() error {
 		most = codec.DefaultMaxPixels
 	}
 	if n := p.size.Pixels * int64(p.head.Frames); n > most && n > p.head.Pixels() {
-		return fmt.Errorf("%w: %s would make %.4g MP of it, over the limit of %.4g: ask for a smaller size or raise it (--max-pixels, in JSON max_pixels)",
-			codec.ErrTooLarge, p.chain, float64(n)/1e6, float64(most)/1e6)
+		return fmt.Errorf("%w: %s would make %s of it, over the limit of %s: ask for a smaller size or raise it (--max-pixels, in JSON max_pixels)",
+			codec.ErrTooLarge, p.chain, codec.Megapixels(n), codec.Megapixels(most))
 	}
 	named, ok := codec.FormatOf(p.res.Out)
 	if !ok {

@@ -119,9 +119,12 @@ func (w *worker) obey(ctx context.Context, r *result) bool {
 	rules, fresh, err := w.robots.get(ctx, link.Origin(r.URL), r.attempt > w.opt.Retries)
 	if err != nil {
 		r.page.Error = "robots.txt: " + reason(err, w.opt)
-		r.page.Skipped = SkippedRobots
-		if errors.Is(err, guard.ErrRefused) {
+		_, silent := errors.AsType[*noAnswerError](err)
+		switch {
+		case errors.Is(err, guard.ErrRefused):
 			r.page.Skipped = SkippedPrivate
+		case !silent:
+			r.page.Skipped = SkippedRobots
 		}
 		r.again = rules == nil
 		r.known = !r.again

@@ -1,9 +1,11 @@
 package crawl
 
 import (
+	"encoding/json"
 	"errors"
 	"fmt"
 	"maps"
+	"reflect"
 	"slices"
 	"strings"
 	"time"
@@ -52,8 +54,32 @@ func (d Duration) MarshalText() ([]byte, error) { return []byte(time.Duration(d)
 // UnmarshalText implements encoding.TextUnmarshaler.
 func (d *Duration) UnmarshalText(text []byte) error {
 	v, err := time.ParseDuration(string(text))
+	if err != nil {
+		return fmt.Errorf("want a time such as \"1.5s\", got %q", text)
+	}
 	*d = Duration(v)
-	return err
+	return nil
+}
+
+// UnmarshalJSON implements json.Unmarshaler: its error, unlike one of
+// UnmarshalText, comes to name the field.
+func (d *Duration) UnmarshalJSON(b []byte) error {
+	var text *string
+	err := json.Unmarshal(b, &text)
+	if err == nil && text != nil {
+		err = d.UnmarshalText([]byte(*text))
+	}
+	if err == nil {
+		return nil
+	}
+	value := "value " + string(b)
+	switch b[0] {
+	case '{':
+		value = "object"
+	case '[':
+		value = "array"
+	}
+	return &json.UnmarshalTypeError{Value: value, Type: reflect.TypeFor[Duration]()}
 }
 
 // Options say what to crawl and how. Start is needed; the zero value of every

@@ -7,7 +7,7 @@ import (
 
 // Why an address was not fetched.
 const (
-	SkippedRobots  = "robots"          // robots.txt forbids it, or cannot be reached
+	SkippedRobots  = "robots"          // robots.txt forbids it, or its server fails to give it
 	SkippedPrivate = "private_address" // see Options.AllowPrivate
 	SkippedHost    = "other_host"      // the redirect's target lies outside the crawl
 )

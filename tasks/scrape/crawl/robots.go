@@ -19,6 +19,13 @@ const (
 	robotsCached  = 10_000
 )
 
+// noAnswerError says that a server did not answer at all, so that it is not its
+// robots.txt that keeps anything out.
+type noAnswerError struct{ err error }
+
+func (e *noAnswerError) Error() string { return e.err.Error() }
+func (e *noAnswerError) Unwrap() error { return e.err }
+
 // robotsCache has the rules of each origin.
 type robotsCache struct {
 	f       *fetcher
@@ -96,7 +103,7 @@ func (f *fetcher) robotsTxt(ctx context.Context, origin string) (rules *robots.R
 	for range robotsHops + 1 {
 		resp, err := f.request(ctx, at)
 		if err != nil {
-			return nil, temporary(err), err
+			return nil, temporary(err), &noAnswerError{err}
 		}
 		rules, to, err := f.robotsAnswer(resp, at)
 		_ = resp.Body.Close() // nothing was written

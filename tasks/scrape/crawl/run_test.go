@@ -368,6 +368,29 @@ func TestCertificateErrorIsFinal(t *testing.T) {
 	}
 }
 
+// A server that does not answer had its start recorded as kept out by robots.txt;
+// one that answers, but fails to give that file, keeps everything out.
+func TestRecordOfUnreachable(t *testing.T) {
+	t.Parallel()
+	closed := newSite(t, nil)
+	closed.Close()
+	failing := newSite(t, map[string]string{"/": "x"})
+	failing.pages["/robots.txt"] = func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusServiceUnavailable) }
+	for _, c := range []struct{ start, skipped, says string }{
+		{closed.URL, "", "refused"},
+		{failing.URL, crawl.SkippedRobots, "status 503"},
+	} {
+		var got crawl.Page
+		_, err := crawl.Run(t.Context(), crawl.Options{Start: []string{c.start}, Retries: -1}, nil, crawl.Hooks{Page: func(p crawl.Page) { got = p }})
+		if !errors.Is(err, crawl.ErrUnreachable) {
+			t.Errorf("Run(%s) = %v, want ErrUnreachable", c.start, err)
+		}
+		if got.Skipped != c.skipped || got.Status != 0 || !strings.Contains(got.Error, c.says) {
+			t.Errorf("the record of %s = %+v, want skipped %q and %q as its error", c.start, got, c.skipped, c.says)
+		}
+	}
+}
+
 func TestStartErrors(t *testing.T) {
 	t.Parallel()
 	s := newSite(t, map[string]string{"/": "x"})
