@@ -98,9 +98,7 @@ func (w *worker) again(it *item, next engine.Next) {
 		suspect := it.step > 0 || it.deaths() > 0
 		it.settled, it.taken = w.stopping || suspect, false
 		it.started = time.Time{}
-		if suspect {
-			it.doubt, it.run.Doubt = false, false
-		}
+		it.doubt = it.doubt || suspect // each of its starts is recorded: none is assumed
 		w.clearLocked(it)
 		w.mu.Unlock()
 		if it.settled {

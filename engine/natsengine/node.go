@@ -143,7 +143,7 @@ func (n *nodes) grants(id engine.ID, node string, rev uint32) (held uint32) {
 
 // settleTime is within which a live node has connected to an owner that has
 // started anew, and told what it has in hand.
-const settleTime = 500 * time.Millisecond
+const settleTime = time.Second
 
 // settled tells whether every live node has been heard since this process
 // listens.

@@ -61,7 +61,7 @@ type answer struct {
 	Record []byte             `json:"record,omitempty"` // a message of one frame
 	// Refuses says why no run is accepted now.
 	Refuses string `json:"refuses,omitempty"`
-	Mark   uint64             `json:"mark,omitempty"`
+	Mark    uint64 `json:"mark,omitempty"`
 }
 
 type wireError struct {

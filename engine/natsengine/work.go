@@ -547,9 +547,20 @@ func (w *worker) ended(ends []end) {
 // reconnects counts the times that the connection which delivers was made again.
 func (w *worker) reconnects() uint64 { return w.nc.Stats().Reconnects }
 
+// lapseLocked takes all leases here for ended.
+func (w *worker) lapseLocked() {
+	for _, u := range w.units {
+		u.lapses++
+	}
+}
+
+// disconnected: a server that starts anew may know nothing of what it delivered
+// last, and deliver it to others. What has not begun here is asked about first, as
+// after the end of its lease.
 func (w *worker) disconnected() {
 	w.pub.disconnected()
 	w.mu.Lock()
+	w.lapseLocked()
 	for _, in := range w.intakes {
 		in.open = 0
 	}

@@ -42,20 +42,26 @@ func TestRunWhoseLeaseHasEndedIsAskedAbout(t *testing.T) {
 		name    string
 		paused  time.Duration
 		renewed bool // before the slot goes on
+		lost    bool // the connection, meanwhile
 		asked   bool
 	}{
-		{"no pause", 0, true, false},
-		{"a short pause", 3 * time.Second, true, false},
-		{"a slot goes on first", ackWait, false, true},
-		{"the renewal goes on first", ackWait, true, true},
+		{"no pause", 0, true, false, false},
+		{"a short pause", 3 * time.Second, true, false, false},
+		{"a slot goes on first", ackWait, false, false, true},
+		{"the renewal goes on first", ackWait, true, false, true},
+		{"the server has started anew", 0, true, true, true},
 	} {
-		w := &worker{stops: newCancelled(nil)}
+		w := &worker{stops: newCancelled(nil), units: map[unitKey]*unit{}}
 		w.cond = sync.NewCond(&w.mu)
 		w.doubts = &doubts{w: w}
 		w.doubts.cond = sync.NewCond(&w.doubts.mu)
 		it := &item{w: w, u: &unit{renewed: time.Now().Add(-c.paused)}, taken: true}
 		if c.renewed {
 			it.u.extend(time.Now())
+		}
+		w.units[unitKey{seq: 1}] = it.u
+		if c.lost {
+			w.lapseLocked()
 		}
 		begins := w.begins(it, func(error) {})
 		if asked := len(w.doubts.in) == 1; begins == c.asked || asked != c.asked || it.again != c.asked {
