@@ -10,6 +10,7 @@ import (
 	"os"
 	"os/signal"
 	"syscall"
+	"time"
 
 	"github.com/faena-dev/faena"
 	"github.com/faena-dev/faena/internal/remedy"
@@ -58,6 +59,10 @@ func signalled(ctx context.Context) *signalError {
 	return s
 }
 
+// sameSignal is within which a signal is taken for the one before: timeout(1)
+// sends each to the process and to its group.
+const sameSignal = 100 * time.Millisecond
+
 // signals gives a context that the first signal ends; the second ends the
 // process.
 func signals(parent context.Context) (context.Context, func()) {
@@ -67,11 +72,14 @@ func signals(parent context.Context) (context.Context, func()) {
 	signal.Ignore(syscall.SIGPIPE) // to write tells it, too, and then there is something to do
 	signal.Notify(got, syscall.SIGINT, syscall.SIGTERM, syscall.SIGHUP)
 	go func() {
-		for n := 0; ; n++ {
+		var first time.Time
+		for {
 			select {
 			case s := <-got:
 				sig, _ := s.(syscall.Signal)
-				if n > 0 {
+				if first.IsZero() {
+					first = time.Now()
+				} else if time.Since(first) > sameSignal {
 					fmt.Fprintln(os.Stderr, "faena: ended at once")
 					os.Exit(128 + int(sig))
 				}

@@ -10,6 +10,7 @@ import (
 	"strconv"
 	"sync"
 	"syscall"
+	"time"
 
 	"github.com/rogpeppe/go-internal/testscript"
 )
@@ -49,6 +50,7 @@ func interrupt(ts *testscript.TestScript, _ bool, args []string) {
 	if args[2] != "" {
 		re := regexp.MustCompile(args[2])
 		repeat(ts, args[2]+" on standard error", func() bool { return re.Match(said.bytes()) })
+		time.Sleep(150 * time.Millisecond) // at once it would be taken for the same
 		ts.Check(cmd.Process.Signal(syscall.SIGINT))
 	}
 	err, ended = cmd.Wait(), true

@@ -153,12 +153,15 @@ func (o Options) Check(in Input) error {
 	if err := in.Check(); err != nil || in.Digits {
 		return err
 	}
-	have := size.Available()
-	if o.Memory > 0 {
-		have = size.Memory{Bytes: o.Memory, Source: "the memory option"}
-	}
 	need := size.Of(in.N)
 	need.Peak += storeFactor * need.Decimal
+	have := size.Memory{Bytes: unasked} // to look costs more than a small factorial
+	switch {
+	case o.Memory > 0:
+		have = size.Memory{Bytes: o.Memory, Source: "the memory option"}
+	case need.Peak > unasked:
+		have = size.Available()
+	}
 	if need.Peak > float64(have.Bytes) {
 		return &size.MemoryError{N: in.N, Estimate: need, Available: have}
 	}
@@ -171,6 +174,9 @@ func (o Options) Check(in Input) error {
 	}
 	return nil
 }
+
+// unasked is how many bytes are taken for there without a look at the system.
+const unasked = 1 << 20
 
 const (
 	// defaultOutput leaves room for what stands around the decimal.
