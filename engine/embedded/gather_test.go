@@ -258,6 +258,9 @@ func (s *shop) callers(task string, n, fail int, after bool) (runs []engine.Run,
 		r := s.run("a", task, 0)
 		runs = append(runs, r)
 		wg.Go(func() { told[i] = s.submit(s.t.Context(), r) })
+		if i == 0 {
+			synctest.Wait() // alone: how many share a message is then the same each time
+		}
 	}
 	synctest.Wait() // one is held back, the others have gathered
 	open()
