@@ -39,6 +39,20 @@ func crashCases() []testCase {
 	}
 }
 
+// napper is a handler that takes some time.
+func napper(d time.Duration) exec {
+	return func(ctx context.Context, _ *engine.Attempt) engine.Outcome {
+		t := time.NewTimer(d)
+		defer t.Stop()
+		select {
+		case <-t.C:
+			return ok("1")
+		case <-ctx.Done():
+			return engine.Outcome{Interrupted: true}
+		}
+	}
+}
+
 // killer is a handler that kills its process as soon as it has begun, or after
 // some time.
 func killer(after time.Duration) exec {
@@ -66,16 +80,7 @@ func (b *bed) doomed(slots int, h tasks) *Faults {
 
 // Those that run beside a killer begin again beside it; only it fails.
 func testBesideKiller(b *bed) {
-	h := tasks{"kill": killer(500 * time.Millisecond), "nap": func(ctx context.Context, _ *engine.Attempt) engine.Outcome {
-		t := time.NewTimer(time.Second)
-		defer t.Stop()
-		select {
-		case <-t.C:
-			return ok("1")
-		case <-ctx.Done():
-			return engine.Outcome{Interrupted: true}
-		}
-	}}
+	h := tasks{"kill": killer(500 * time.Millisecond), "nap": napper(time.Second)}
 	runs := []engine.Run{b.run("nap", ""), b.run("kill", "")}
 	for range 6 {
 		runs = append(runs, b.run("nap", ""))

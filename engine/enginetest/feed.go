@@ -115,16 +115,7 @@ func testBatchStop(b *bed) {
 // whatever the process before it had been through.
 func testBatchStops(b *bed) {
 	const n, slots = 4000, 2
-	nap := tasks{"nap": func(ctx context.Context, _ *engine.Attempt) engine.Outcome {
-		t := time.NewTimer(300 * time.Microsecond)
-		defer t.Stop()
-		select {
-		case <-t.C:
-			return ok("1")
-		case <-ctx.Done():
-			return engine.Outcome{Interrupted: true}
-		}
-	}}
+	nap := tasks{"nap": napper(300 * time.Microsecond)}
 	b.worker(slots, nap)
 	b.one(b.run("nap", "1")).output()
 	var runs []engine.Run

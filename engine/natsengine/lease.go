@@ -256,7 +256,6 @@ func (w *worker) renew(now time.Time) {
 	var replies []string
 	var dead []*item
 	w.mu.Lock()
-	stuck := map[*unit]int{}
 	for _, it := range w.runs {
 		if it.running && !it.settled && it.run.Timeout > 0 && now.Sub(it.started) > it.run.Timeout+overdue {
 			it.settled = true
@@ -264,7 +263,7 @@ func (w *worker) renew(now time.Time) {
 		}
 	}
 	for _, u := range w.units {
-		if stuck[u] < u.left && now.Sub(u.renewed) >= renewEvery {
+		if u.left > 0 && now.Sub(u.renewed) >= renewEvery {
 			u.extend(now)
 			replies = append(replies, u.reply)
 		}
