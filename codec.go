@@ -6,6 +6,9 @@ import (
 	"errors"
 	"fmt"
 	"reflect"
+
+	jsonv2 "github.com/go-json-experiment/json"
+	jsonv1 "github.com/go-json-experiment/json/v1"
 )
 
 // encodeInput is a task's input as JSON.
@@ -49,13 +52,26 @@ func decodeInput[In any](task string, b []byte) (in In, err error) {
 	return in, nil
 }
 
+// decode reads JSON into the zero value that v points to, as decodeOver would.
+// Until encoding/json is built on its second version, as it is from Go 1.27, that
+// version, by the same authors, does it in well under half the time. What it
+// refuses is decoded again by the first, whose errors people know.
 func decode(b []byte, v any) error {
-	if len(b) == 0 {
-		b = []byte("null")
-	}
-	if raw, ok := v.(*json.RawMessage); ok { // it was checked when it was encoded
+	if raw, ok := v.(*json.RawMessage); ok && len(b) > 0 { // it was checked when it was encoded
 		*raw = bytes.Clone(b)
 		return nil
+	}
+	if jsonv2.Unmarshal(b, v, likeV1) == nil {
+		return nil
+	}
+	reflect.ValueOf(v).Elem().SetZero() // of which a part may have been set
+	return decodeOver(b, v)
+}
+
+// decodeOver reads JSON into what v points to; what the JSON has not stays.
+func decodeOver(b []byte, v any) error {
+	if len(b) == 0 {
+		b = []byte("null")
 	}
 	err := json.Unmarshal(b, v)
 	if bad, ok := errors.AsType[*json.UnmarshalTypeError](err); ok {
@@ -63,3 +79,11 @@ func decode(b []byte, v any) error {
 	}
 	return err
 }
+
+// likeV1 makes jsonv2 do as encoding/json does. It has a number type of its own;
+// the one that users know goes the slow way.
+var likeV1 = jsonv2.JoinOptions(jsonv1.DefaultOptionsV1(), jsonv2.WithUnmarshalers(
+	jsonv2.UnmarshalFunc(func([]byte, *json.Number) error { return errNumber }),
+))
+
+var errNumber = errors.New("a json.Number is for encoding/json")

@@ -169,7 +169,7 @@ func Resume(ctx context.Context, v any) (bool, error) {
 	if b == nil {
 		return false, nil
 	}
-	if err := decode(b, v); err != nil {
+	if err := decodeOver(b, v); err != nil {
 		return false, fmt.Errorf("decode checkpoint: %w", err)
 	}
 	return true, nil

@@ -82,8 +82,10 @@ func wanted(t reflect.Type, got string, whole bool) string {
 	case reflect.Float32, reflect.Float64:
 		return "a number"
 	case reflect.Struct, reflect.Map:
-		if example := object(t); whole && example != "" {
-			return "an object such as " + example
+		if whole { // and only then: a type may hold itself
+			if example := object(t); example != "" {
+				return "an object such as " + example
+			}
 		}
 		return "an object"
 	case reflect.Slice, reflect.Array:
