@@ -183,7 +183,7 @@ func (a *attempt) adopt(ctx context.Context, n *Node, o *order, runs []engine.Ru
 			continue
 		}
 		f.node, f.id, f.task = n, runs[i].ID, o.task
-		if _, err := f.attach(ctx); err != nil {
+		if err := f.attach(ctx); err != nil {
 			return err
 		}
 	}
@@ -295,7 +295,7 @@ func (t Task[In, Out]) Child(ctx context.Context, node *Node, parent ID, name st
 	}
 	f := new(Future[Out])
 	f.node, f.id, f.task = node, id, t.name
-	if _, err := f.attach(ctx); err != nil {
+	if err := f.attach(ctx); err != nil {
 		return nil, false, err
 	}
 	return f, true, nil

@@ -38,22 +38,29 @@ type sub struct {
 func Attach[T any](ctx context.Context, node *Node, id ID) (*Future[T], error) {
 	f := new(Future[T])
 	f.node, f.id = node, id
-	if _, err := f.attach(ctx); err != nil {
+	if err := f.attach(ctx); err != nil {
 		return nil, err
 	}
 	return f, nil
 }
 
-func (f *future) attach(ctx context.Context) (stop func(), err error) {
+func (f *future) attach(ctx context.Context) error {
 	if f.node.isClosed() {
-		return nil, closed("attach to run " + f.id.String())
+		return closed("attach to run " + f.id.String())
 	}
-	stop, err = f.node.eng.Attach(ctx, f.id, f.resolve)
-	if err != nil {
-		return nil, &Error{Code: engine.CodeOf(err), Op: "attach to run " + f.id.String(), Err: err}
+	if err := f.node.eng.Attach(ctx, f.id, (*waiter)(f)); err != nil {
+		return &Error{Code: engine.CodeOf(err), Op: "attach to run " + f.id.String(), Err: err}
 	}
-	return stop, nil
+	return nil
 }
+
+func (f *future) detach() { f.node.eng.Unwatch(f.id, (*waiter)(f)) }
+
+// waiter is a future as the engine knows it.
+type waiter future
+
+// Resolve implements engine.Waiter.
+func (w *waiter) Resolve(r *engine.Record) { (*future)(w).resolve(r) }
 
 // resolve is called by the engine with the run's end; the first one counts.
 func (f *future) resolve(r *engine.Record) {

@@ -21,7 +21,7 @@ type loop struct {
 	opts    engine.WorkOptions
 	slots   chan struct{} // nil for any number
 	pool    chan func()   // of goroutines that are reused; nil for new ones
-	watch   map[faena.ID]func(*engine.Record)
+	watch   map[faena.ID]engine.Waiter
 	runs    []engine.Run // as submitted
 	calls   int          // of Submit and SubmitBatch
 	known   map[faena.ID]*engine.Info
@@ -37,7 +37,7 @@ type loop struct {
 
 func newLoop(slots int) *loop {
 	l := &loop{
-		watch: map[faena.ID]func(*engine.Record){}, known: map[faena.ID]*engine.Info{},
+		watch: map[faena.ID]engine.Waiter{}, known: map[faena.ID]*engine.Info{},
 		cancel: map[faena.ID]context.CancelCauseFunc{}, keep: true,
 	}
 	if slots > 0 {
@@ -55,32 +55,33 @@ func (l *loop) Handle(_ context.Context, queue, task string) error {
 
 func (l *loop) Stop(context.Context) error { l.wait.Wait(); return nil }
 
-func (l *loop) Watch(id faena.ID, fn func(*engine.Record)) func() {
+func (l *loop) Watch(id faena.ID, w engine.Waiter) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.watch[id] = fn
-	return func() {
-		l.mu.Lock()
-		defer l.mu.Unlock()
-		delete(l.watch, id)
-	}
+	l.watch[id] = w
 }
 
-func (l *loop) Attach(_ context.Context, id faena.ID, fn func(*engine.Record)) (func(), error) {
+func (l *loop) Unwatch(id faena.ID, _ engine.Waiter) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	delete(l.watch, id)
+}
+
+func (l *loop) Attach(_ context.Context, id faena.ID, w engine.Waiter) error {
 	l.mu.Lock()
 	in := l.known[id]
 	l.mu.Unlock()
 	if in == nil {
-		return nil, &faena.Error{Code: faena.CodeNotFound, Op: "attach"}
+		return &faena.Error{Code: faena.CodeNotFound, Op: "attach"}
 	}
-	stop := l.Watch(id, fn)
+	l.Watch(id, w)
 	l.mu.Lock()
 	now := *in // it may end meanwhile
 	l.mu.Unlock()
 	if now.State.Terminal() {
-		fn(&engine.Record{ID: id, Task: now.Task, State: now.State, Failure: now.Error, Output: engine.Value{Data: now.Output}})
+		w.Resolve(&engine.Record{ID: id, Task: now.Task, State: now.State, Failure: now.Error, Output: engine.Value{Data: now.Output}})
 	}
-	return stop, nil
+	return nil
 }
 
 func (l *loop) Submit(ctx context.Context, runs []engine.Run) error {
@@ -139,14 +140,14 @@ func (l *loop) run(ctx context.Context, r *engine.Run, save []byte) engine.Outco
 
 func (l *loop) end(r *engine.Record) {
 	l.mu.Lock()
-	fn := l.watch[r.ID]
+	w := l.watch[r.ID]
 	delete(l.watch, r.ID)
 	if in := l.known[r.ID]; in != nil && !in.State.Terminal() {
 		in.State, in.Error, in.Output = r.State, r.Failure, r.Output.Data
 	}
 	l.mu.Unlock()
-	if fn != nil {
-		fn(r)
+	if w != nil {
+		w.Resolve(r)
 	}
 }
 

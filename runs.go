@@ -318,12 +318,11 @@ const watchEvery = 250 * time.Millisecond
 func (n *Node) Watch(ctx context.Context, id ID) iter.Seq2[*Info, error] {
 	return func(yield func(*Info, error) bool) {
 		f := &future{node: n, id: id}
-		stop, err := f.attach(ctx)
-		if err != nil {
+		if err := f.attach(ctx); err != nil {
 			yield(nil, err)
 			return
 		}
-		defer stop()
+		defer f.detach()
 		tick := time.NewTicker(watchEvery)
 		defer tick.Stop()
 		ended := f.Done()

@@ -65,26 +65,24 @@ func (n *Node) submit(ctx context.Context, o *order) error {
 
 // store watches the runs and gives them to the engine.
 func (n *Node) store(ctx context.Context, o *order, runs []engine.Run) error {
-	var stops []func()
 	if o.futures == nil {
 		o.ids = make([]ID, len(runs))
 		for i := range runs {
 			o.ids[i] = runs[i].ID
 		}
 	} else {
-		stops = make([]func(), len(runs))
 		for i := range runs {
 			f := o.futures[i]
 			f.node, f.id, f.task = n, runs[i].ID, o.task
-			stops[i] = n.eng.Watch(f.id, f.resolve)
+			n.eng.Watch(f.id, (*waiter)(f))
 		}
 	}
 	err := n.put(ctx, o, runs)
 	if err == nil {
 		return nil
 	}
-	for _, stop := range stops {
-		stop()
+	for _, f := range o.futures {
+		f.detach()
 	}
 	return &Error{Code: engine.CodeOf(err), Op: "submit " + o.task, Err: err}
 }

@@ -41,18 +41,29 @@ type Submitter interface {
 }
 
 // Watcher tells of ends of runs. The records it gives, with all they point to,
-// are fn's to keep.
+// are the waiter's to keep.
 type Watcher interface {
-	// Watch calls fn once with the run's terminal record. It knows only of
-	// ends after the call: it is for runs about to be submitted. fn must not
-	// block. stop forgets the watch.
-	Watch(id ID, fn func(*Record)) (stop func())
+	// Watch tells w once of the run's end. It knows only of ends after the call:
+	// it is for runs about to be submitted. Unwatch forgets that w waits.
+	Watch(id ID, w Waiter)
+	Unwatch(id ID, w Waiter)
 	// Attach is Watch for a run anyone submitted at any time. An id nobody
 	// knows is an error with CodeNotFound.
-	Attach(ctx context.Context, id ID, fn func(*Record)) (stop func(), err error)
+	Attach(ctx context.Context, id ID, w Waiter) error
 	// Output is the result of a succeeded run, fetched if it is stored apart.
 	Output(ctx context.Context, r *Record) ([]byte, error)
 }
+
+// A Waiter waits for a run's end. Waiters are compared: a pointer is one. Resolve
+// must not block.
+type Waiter interface{ Resolve(r *Record) }
+
+// WaiterFunc makes a waiter of a function.
+func WaiterFunc(fn func(*Record)) Waiter { return &waiterFunc{fn} }
+
+type waiterFunc struct{ fn func(*Record) }
+
+func (w *waiterFunc) Resolve(r *Record) { w.fn(r) }
 
 // Reader reads what is known of runs. Where no process that holds an index can
 // be reached, its errors have CodeUnavailable. What this process wrote before

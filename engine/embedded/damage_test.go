@@ -120,7 +120,7 @@ func (h *house) work(ids []engine.ID) map[engine.ID]*engine.Record {
 	ends := map[engine.ID]*engine.Record{}
 	ended := make(chan *engine.Record, len(ids))
 	for _, id := range ids {
-		if _, err := h.eng.Attach(h.t.Context(), id, func(r *engine.Record) { c := *r; ended <- &c }); err != nil {
+		if err := h.eng.Attach(h.t.Context(), id, engine.WaiterFunc(func(r *engine.Record) { c := *r; ended <- &c })); err != nil {
 			h.t.Fatalf("Attach(%s) = %v", id, err)
 		}
 	}

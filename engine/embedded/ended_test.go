@@ -54,7 +54,7 @@ func hold(t *testing.T) *held {
 		t.Fatalf("Handle = %v", err)
 	}
 	h.run = engine.Run{ID: engine.NewIDs().New(), Queue: "q", Task: "task", Retry: engine.Retry{Attempts: 1}, Keep: [2]uint32{3600, 3600}}
-	h.eng.Watch(h.run.ID, func(r *engine.Record) { h.end <- r.State })
+	h.eng.Watch(h.run.ID, engine.WaiterFunc(func(r *engine.Record) { h.end <- r.State }))
 	if err := h.eng.Submit(t.Context(), []engine.Run{h.run}); err != nil {
 		t.Fatalf("Submit = %v", err)
 	}

@@ -191,13 +191,13 @@ func (s *shop) watch(runs []engine.Run) {
 		s.mu.Lock()
 		s.over[id] = over
 		s.mu.Unlock()
-		s.eng.Watch(id, func(r *engine.Record) {
+		s.eng.Watch(id, engine.WaiterFunc(func(r *engine.Record) {
 			s.mu.Lock()
 			defer s.mu.Unlock()
 			if s.ends[id] = append(s.ends[id], r); len(s.ends[id]) == 1 {
 				close(over)
 			}
-		})
+		}))
 	}
 }
 

@@ -242,13 +242,12 @@ type future struct {
 	done chan struct{}
 	mu   sync.Mutex
 	recs []*engine.Record
-	stop func()
 }
 
 // watch registers a future for a run about to be submitted.
 func (b *bed) watch(e engine.Engine, id engine.ID) *future {
 	f := &future{b: b, id: id, in: b.life(e), done: make(chan struct{})}
-	f.stop = e.Watch(id, f.tell)
+	e.Watch(id, f)
 	return f
 }
 
@@ -256,15 +255,14 @@ func (b *bed) watch(e engine.Engine, id engine.ID) *future {
 func (b *bed) attach(id engine.ID) *future {
 	b.t.Helper()
 	f := &future{b: b, id: id, in: b.life(b.client), done: make(chan struct{})}
-	stop, err := b.client.Attach(b.ctx(), id, f.tell)
-	if err != nil {
+	if err := b.client.Attach(b.ctx(), id, f); err != nil {
 		b.t.Fatalf("Attach(%v) = %v", id, err)
 	}
-	f.stop = stop
 	return f
 }
 
-func (f *future) tell(r *engine.Record) {
+// Resolve implements engine.Waiter.
+func (f *future) Resolve(r *engine.Record) {
 	if f.in.dead.Load() {
 		return
 	}

@@ -95,7 +95,7 @@ func testUnknownID(b *bed) {
 	id := b.ids.New()
 	_, err := b.client.Get(b.ctx(), id)
 	b.wantCode("Get of an id nobody knows", err, engine.CodeNotFound)
-	_, err = b.client.Attach(b.ctx(), id, func(*engine.Record) {})
+	err = b.client.Attach(b.ctx(), id, engine.WaiterFunc(func(*engine.Record) {}))
 	b.wantCode("Attach to an id nobody knows", err, engine.CodeNotFound)
 	_, err = b.client.Cancel(b.ctx(), []engine.ID{id})
 	b.wantCode("Cancel of an id nobody knows", err, engine.CodeNotFound)

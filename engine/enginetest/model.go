@@ -149,23 +149,23 @@ func (m *model) parent(ctx context.Context, e engine.Engine, a *engine.Attempt, 
 	if err := e.Submit(ctx, []engine.Run{r}); err != nil {
 		return engine.Outcome{Interrupted: true}
 	}
-	stop, err := e.Attach(ctx, r.ID, func(r *engine.Record) { done <- r.State })
-	if err != nil {
+	end := engine.WaiterFunc(func(r *engine.Record) { done <- r.State })
+	if err := e.Attach(ctx, r.ID, end); err != nil {
 		return engine.Outcome{Interrupted: true}
 	}
-	defer stop()
+	defer e.Unwatch(r.ID, end)
 	if err := a.Lease.Yield(); err != nil {
 		return engine.Outcome{Interrupted: true}
 	}
-	var end engine.State
+	var state engine.State
 	select {
-	case end = <-done:
+	case state = <-done:
 	case <-ctx.Done():
 	}
 	if err := a.Lease.Regain(ctx); err != nil || ctx.Err() != nil {
 		return nap(ctx, time.Hour) // ctx has ended
 	}
-	if end != engine.Succeeded {
+	if state != engine.Succeeded {
 		return engine.Outcome{Failure: failure(engine.CodePermanent), Permanent: true}
 	}
 	return ok("child")
@@ -398,7 +398,7 @@ func (m *model) finish() {
 func (m *model) judge(p *planned) bool {
 	b := m.b
 	f := &future{b: b, id: p.run.ID, in: b.life(b.client), done: make(chan struct{})}
-	if _, err := b.client.Attach(b.ctx(), p.run.ID, f.tell); err != nil {
+	if err := b.client.Attach(b.ctx(), p.run.ID, f); err != nil {
 		if p.acked || engine.CodeOf(err) != engine.CodeNotFound {
 			b.t.Errorf("Attach(%v, acknowledged %v) = %v", p.run.ID, p.acked, err)
 		}

@@ -340,7 +340,7 @@ func (p *play) waitAll() bool {
 func (p *play) again(ctx context.Context, q *part) bool {
 	b := p.b
 	f := &future{b: b, id: q.run.ID, in: b.life(b.client), done: make(chan struct{})}
-	_, err := b.client.Attach(ctx, q.run.ID, f.tell)
+	err := b.client.Attach(ctx, q.run.ID, f)
 	switch {
 	case f.in.dead.Load():
 		q.f = nil

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"sync"
+	"time"
 
 	"github.com/faena-dev/faena/engine"
 )
@@ -74,7 +75,7 @@ func (f *flusher) leave(it *item, kind jobKind) {
 	if f.w.runs[it.run.ID] == it {
 		delete(f.w.runs, it.run.ID)
 	}
-	it.doubt = it.doubt || it.lapsedLocked()
+	it.doubt = it.doubt || it.lapsedLocked(time.Now())
 	f.w.mu.Unlock()
 	f.add(job{it: it, kind: kind})
 }

@@ -268,7 +268,9 @@ func (w *worker) claim(items []*item) {
 	var now, ask, park, twice, split []*item
 	w.mu.Lock()
 	chunk := len(items) > 1 // else it is a message of its own, or has waited
+	gaps := w.gaps.arrival(time.Now())
 	for _, it := range items {
+		it.gaps = gaps
 		if other := w.runs[it.run.ID]; other != nil {
 			if it.run.Rev > other.run.Rev { // the other may be found superseded by this one
 				w.doubles[it] = true

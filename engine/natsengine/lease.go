@@ -224,6 +224,9 @@ func (w *worker) tick() {
 		case <-t.C:
 		}
 		now := time.Now()
+		w.mu.Lock()
+		w.gaps.look(now)
+		w.mu.Unlock()
 		w.renew(now)
 		if now.Sub(beat) >= renewEvery {
 			beat = now
@@ -289,7 +292,7 @@ func (w *worker) giveUp(it *item) *item {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	next := &item{
-		w: w, u: it.u, off: it.off, step: it.step, counted: it.counted, run: it.run, doubt: it.doubt, again: it.again, noted: it.noted, lapses: it.lapses,
+		w: w, u: it.u, off: it.off, step: it.step, counted: it.counted, run: it.run, doubt: it.doubt, again: it.again, noted: it.noted, lapses: it.lapses, gaps: it.gaps,
 		redelivered: it.redelivered, arrived: it.arrived, pace: it.pace, started: it.started, taken: true,
 		stopped: it.stopped, homed: it.homed, settled: true, ended: it.ended, saved: it.saved,
 	}
@@ -317,8 +320,8 @@ func (u *unit) ended(now time.Time) int {
 // lapsedLocked tells whether the lease on a run has ended since the run came or
 // was asked about, as in a pause of this process: another may have begun and ended
 // it, and the log's follower may not have come so far.
-func (it *item) lapsedLocked() bool {
-	return it.u != nil && it.lapses != it.u.ended(time.Now())
+func (it *item) lapsedLocked(now time.Time) bool {
+	return it.u != nil && it.lapses != it.u.ended(now)
 }
 
 // heldTold is how long a run must have been here for heartbeats to tell of it

@@ -85,29 +85,29 @@ func (e *Engine) Status(ctx context.Context) (*engine.Status, error) {
 // Attach implements engine.Engine. It registers before it asks, holds what it
 // sees meanwhile, and lets the index's answer win: that record stands before in
 // the log.
-func (e *Engine) Attach(ctx context.Context, id engine.ID, fn func(*engine.Record)) (stop func(), err error) {
+func (e *Engine) Attach(ctx context.Context, id engine.ID, w engine.Waiter) error {
 	if err := e.ready("attach"); err != nil {
-		return nil, err
+		return err
 	}
-	stop = e.watches.add(id, fn, true)
+	e.watches.add(id, w, true)
 	a, err := e.call(ctx, opRecord, &request{After: e.wrote.all(), IDs: []engine.ID{id}})
 	if err != nil {
-		stop()
+		e.watches.remove(id, w)
 		e.watches.release(id, nil)
-		return nil, err
+		return err
 	}
 	if len(a.Record) == 0 {
 		e.watches.release(id, nil)
-		return stop, nil
+		return nil
 	}
 	r, err := readRecord(a.Record, 1)
 	if err != nil {
-		stop()
+		e.watches.remove(id, w)
 		e.watches.release(id, nil)
-		return nil, &engine.Error{Code: engine.CodeInternal, Op: "attach", Err: err}
+		return &engine.Error{Code: engine.CodeInternal, Op: "attach", Err: err}
 	}
 	e.watches.release(id, r)
-	return stop, nil
+	return nil
 }
 
 // Output implements engine.Engine.

@@ -269,9 +269,10 @@ func (e *Engine) countStaged(ctx context.Context, m manifest) (int, error) {
 var errIncomplete = errors.New("parts of the batch are missing")
 
 // Watch implements engine.Engine.
-func (e *Engine) Watch(id engine.ID, fn func(*engine.Record)) (stop func()) {
-	return e.watches.add(id, fn, false)
-}
+func (e *Engine) Watch(id engine.ID, w engine.Waiter) { e.watches.add(id, w, false) }
+
+// Unwatch implements engine.Engine.
+func (e *Engine) Unwatch(id engine.ID, w engine.Waiter) { e.watches.remove(id, w) }
 
 // sleep waits, unless ctx ends first.
 func sleep(ctx context.Context, d time.Duration) error {

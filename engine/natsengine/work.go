@@ -58,6 +58,7 @@ type worker struct {
 	waking   bool               // a slot that waited has been told of runs, and has not come yet
 	intakes  []*intake
 	suspects suspects
+	gaps     gaps
 	paused   map[string]bool // queues
 	pauses   sync.Mutex      // of asking about them, before mu
 	done     chan struct{}
@@ -97,6 +98,7 @@ type item struct {
 	again       bool // it may have started before: record this start
 	noted       bool // all starts from this message are recorded
 	lapses      int  // of its message's lease when it was asked about
+	gaps        int  // of this process by then
 	redelivered bool // its message was delivered before, or may have been
 	arrived     time.Time
 	pace        *pace // of its task
@@ -360,9 +362,14 @@ func (w *worker) begins(it *item, cancel context.CancelCauseFunc) bool {
 		w.doubts.add([]*item{it})
 		return false
 	}
-	if it.lapsedLocked() {
-		it.doubt, it.again, it.taken = true, true, false
-		it.lapses = it.u.ended(time.Now())
+	now := time.Now()
+	lapsed, gaps := it.lapsedLocked(now), w.gaps.look(now)
+	if lapsed || it.gaps != gaps {
+		it.doubt, it.taken = true, false
+		it.again = it.again || lapsed
+		if it.gaps = gaps; lapsed {
+			it.lapses = it.u.ended(now)
+		}
 		w.busy--
 		w.mu.Unlock()
 		w.doubts.add([]*item{it})
@@ -387,8 +394,9 @@ func (w *worker) begins(it *item, cancel context.CancelCauseFunc) bool {
 		if it.ended {
 			return void()
 		}
+		now = time.Now()
 	}
-	it.started, it.cancel, it.running = time.Now(), cancel, true
+	it.started, it.cancel, it.running = now, cancel, true
 	if it.pace != nil {
 		it.pace.running++
 	}

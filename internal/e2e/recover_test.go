@@ -289,3 +289,50 @@ func TestServerKilled(t *testing.T) {
 		t.Errorf("%d runs started twice, want none: their workers lived", second)
 	}
 }
+
+// TestCancelBesidePause cancels runs while the worker that has taken them ahead
+// is stopped: none of them may start once it goes on.
+func TestCancelBesidePause(t *testing.T) {
+	t.Parallel()
+	c := newCluster(t, "")
+	c.up(role{Name: "serve", Serve: true})
+	p := c.up(role{Name: "worker", Work: true, Slots: 8})
+	node := c.connect()
+	cancelled, late := 0, 0
+	for range 3 {
+		var ids []faena.ID
+		for range 400 {
+			f, err := slowTask.Go(t.Context(), node, job{Plan: planOK, For: 10 * time.Millisecond})
+			if err != nil {
+				t.Fatal(err)
+			}
+			ids = append(ids, f.ID())
+		}
+		p.signal(t, syscall.SIGSTOP)
+		pause(t.Context(), 200*time.Millisecond)
+		states, err := node.Cancel(t.Context(), ids...)
+		at := ledger.Now()
+		if err != nil {
+			t.Fatal(err)
+		}
+		pause(t.Context(), 2500*time.Millisecond)
+		p.signal(t, syscall.SIGCONT)
+		pause(t.Context(), time.Second)
+		void := map[string]bool{}
+		for i, s := range states {
+			void[ids[i].String()] = s == faena.Cancelled
+			if s == faena.Cancelled {
+				cancelled++
+			}
+		}
+		for _, e := range c.entries() {
+			if e.Kind == ledger.Started && void[e.IDs[0]] && e.At > at+int64(time.Second) {
+				late++
+			}
+		}
+	}
+	t.Logf("%d runs cancelled while their worker was stopped, %d started after it", cancelled, late)
+	if late > 0 || cancelled < 30 {
+		t.Errorf("of %d cancelled runs %d started more than 1 s after that was acknowledged, want none", cancelled, late)
+	}
+}
