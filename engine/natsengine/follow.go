@@ -171,7 +171,12 @@ func (f *follower) record(body []byte, off int, seq uint64, ch *change) error {
 		return fmt.Errorf("record of %d bytes", len(body))
 	}
 	id := engine.ID(body[:16])
-	watched := engine.State(body[16]).Terminal() && e.watches.has(id)
+	var told watch
+	var held bool
+	if engine.State(body[16]).Terminal() {
+		told, held = e.watches.take(id)
+	}
+	watched := told != (watch{})
 	if ch == nil && !watched {
 		return nil
 	}
@@ -186,7 +191,11 @@ func (f *follower) record(body []byte, off int, seq uint64, ch *change) error {
 		r := f.rec
 		e.wrote.note(posLog, seq)                  // who was told of the end must not read an older state
 		r.Output.Data = bytes.Clone(r.Output.Data) // a future must not keep the whole segment
-		e.watches.resolve(&r)
+		if held {
+			e.watches.hold(&r)
+		} else {
+			told.tell(&r)
+		}
 	}
 	return nil
 }

@@ -38,14 +38,6 @@ func (w *watches) init() {
 
 func (w *watches) shard(id engine.ID) *watchShard { return &w[(id[11]^id[15])&63] }
 
-func (w *watches) has(id engine.ID) bool {
-	s := w.shard(id)
-	s.mu.Lock()
-	_, ok := s.m[id]
-	s.mu.Unlock()
-	return ok
-}
-
 // add registers a waiter; hold keeps it from being told until release.
 func (w *watches) add(id engine.ID, who engine.Waiter, hold bool) {
 	s := w.shard(id)
@@ -96,24 +88,41 @@ func (s *watchShard) keep(id engine.ID, v watch) {
 	s.m[id] = v
 }
 
-func (w *watches) resolve(r *engine.Record) {
+// take gives those who are to be told of a run's end, and forgets them; or it
+// says that Attach asks the index: then hold is for the end.
+func (w *watches) take(id engine.ID) (v watch, held bool) {
+	s := w.shard(id)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	v, ok := s.m[id]
+	if !ok {
+		return v, false
+	}
+	if v.more != nil && v.more.held > 0 {
+		return v, true
+	}
+	delete(s.m, id)
+	return v, false
+}
+
+// hold keeps a run's end for release, unless that was before.
+func (w *watches) hold(r *engine.Record) {
 	s := w.shard(r.ID)
 	s.mu.Lock()
-	v, ok := s.m[r.ID]
-	if ok && v.more != nil && v.more.held > 0 {
+	v := s.m[r.ID]
+	if v.more != nil && v.more.held > 0 {
 		if v.more.hold == nil {
-			c := *r
-			v.more.hold = &c
+			v.more.hold = r
 		}
 		s.mu.Unlock()
 		return
 	}
 	delete(s.m, r.ID)
 	s.mu.Unlock()
-	v.resolve(r)
+	v.tell(r)
 }
 
-func (v watch) resolve(r *engine.Record) {
+func (v watch) tell(r *engine.Record) {
 	if v.first != nil {
 		v.first.Resolve(r)
 	}
@@ -145,5 +154,5 @@ func (w *watches) release(id engine.ID, known *engine.Record) {
 	}
 	delete(s.m, id)
 	s.mu.Unlock()
-	v.resolve(v.more.hold)
+	v.tell(v.more.hold)
 }

@@ -105,8 +105,8 @@ type item struct {
 
 	// The rest is guarded by w.mu.
 	started  time.Time
-	cancel   context.CancelCauseFunc
-	taken    bool // by a slot
+	ctx      *attemptContext // of the attempt under way
+	taken    bool            // by a slot
 	running  bool
 	asking   bool // whether it may start; another node may have it in hand
 	stopped  bool // an entry says that it is cancelled, and it has been asked whether it is
@@ -315,10 +315,10 @@ func (w *worker) wakeLocked() {
 }
 
 // execute makes one attempt. It tells whether the goroutine still has its slot.
-func (w *worker) execute(ctx context.Context, it *item) (slot bool) {
-	ctx, cancel := context.WithCancelCause(ctx)
-	defer cancel(nil)
-	if !w.begins(it, cancel) {
+func (w *worker) execute(slotCtx context.Context, it *item) (slot bool) {
+	ctx := &attemptContext{Context: slotCtx}
+	defer ctx.close()
+	if !w.begins(it, ctx) {
 		return true
 	}
 	out := engine.Outcome{Failure: &engine.Failure{Code: engine.CodePanic, Message: "the handler ended its goroutine with runtime.Goexit"}}
@@ -343,7 +343,7 @@ func (w *worker) execute(ctx context.Context, it *item) (slot bool) {
 
 // begins tells whether a run may start, and makes it a running one. Otherwise its
 // slot is free again.
-func (w *worker) begins(it *item, cancel context.CancelCauseFunc) bool {
+func (w *worker) begins(it *item, ctx *attemptContext) bool {
 	void := func() bool {
 		it.settled = true
 		w.busy--
@@ -396,7 +396,7 @@ func (w *worker) begins(it *item, cancel context.CancelCauseFunc) bool {
 		}
 		now = time.Now()
 	}
-	it.started, it.cancel, it.running = now, cancel, true
+	it.started, it.ctx, it.running = now, ctx, true
 	if it.pace != nil {
 		it.pace.running++
 	}
@@ -540,11 +540,11 @@ func (w *worker) ended(ends []end) {
 		if it.settled || !it.running {
 			continue
 		}
-		cause, cancel := engine.ErrLost, it.cancel
+		cause, ctx := engine.ErrLost, it.ctx
 		if e.state == engine.Cancelled {
 			cause = engine.ErrCancelled
 		}
-		stop = append(stop, func() { cancel(cause) })
+		stop = append(stop, func() { ctx.cancel(cause) })
 	}
 	w.mu.Unlock()
 	for _, f := range stop {

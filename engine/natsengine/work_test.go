@@ -63,7 +63,7 @@ func TestRunWhoseLeaseHasEndedIsAskedAbout(t *testing.T) {
 		if c.lost {
 			w.lapseLocked()
 		}
-		begins := w.begins(it, func(error) {})
+		begins := w.begins(it, &attemptContext{Context: t.Context()})
 		if asked := len(w.doubts.in) == 1; begins == c.asked || asked != c.asked || it.again != c.asked {
 			t.Errorf("%s: begins %v, asked about %v, its start recorded %v; want it asked about: %v", c.name, begins, asked, it.again, c.asked)
 		}
@@ -71,7 +71,7 @@ func TestRunWhoseLeaseHasEndedIsAskedAbout(t *testing.T) {
 			continue
 		}
 		it.again = false // as if its start had been recorded
-		if !w.begins(it, func(error) {}) {
+		if !w.begins(it, &attemptContext{Context: t.Context()}) {
 			t.Errorf("%s: it is asked about again, want once for each pause", c.name)
 		}
 	}

@@ -59,7 +59,12 @@ func (o *op) id() (id ID) {
 // the one with the highest Rev counts, until it has ended.
 func (x *Index) Apply(changes []Change) (Applied, error) {
 	var a Applied
+	n := 0
+	for i := range changes {
+		n += len(changes[i].Rows)
+	}
 	err := x.write(func(w *writer) error {
+		w.ops = slices.Grow(w.ops, n)
 		for i := range changes {
 			c := &changes[i]
 			at, ok := w.pos[c.Pos]
