@@ -309,3 +309,49 @@ func TestWholeQueueIsNotDamaged(t *testing.T) {
 		t.Errorf("the log tells of damage: %s", h.said.String())
 	}
 }
+
+// An index whose pages are well but not what is in them is found damaged when it
+// is read: the engine ends, and the next start builds it anew.
+func TestIndexDamagedInside(t *testing.T) {
+	t.Parallel()
+	h := newHouse(t)
+	failed := make(chan error, 8)
+	h.o.Fatal = func(err error) { failed <- err }
+	h.open()
+	ids := h.submit(300)
+	h.close()
+	path := filepath.Join(h.o.Dir, "index.db")
+	b, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	const page, leaf = 4096, 0x0d
+	spoiled := 0
+	for at := page; at < len(b); at += page {
+		if b[at] == leaf && binary.BigEndian.Uint16(b[at+5:]) < page/2 { // it is well filled
+			b[at+page-200] ^= 0xff
+			spoiled++
+		}
+	}
+	if err := os.WriteFile(path, b, 0o600); err != nil || spoiled == 0 {
+		t.Fatalf("spoil %d pages: %v", spoiled, err)
+	}
+	h.open()
+	if _, err := h.eng.List(t.Context(), engine.Query{}); err == nil || !strings.Contains(err.Error(), "index is damaged") {
+		t.Errorf("List of a damaged index = %v, want that it is damaged", err)
+	}
+	select {
+	case err := <-failed:
+		if !strings.Contains(err.Error(), "start again") {
+			t.Errorf("Fatal(%v), want what to do", err)
+		}
+	case <-time.After(10 * time.Second):
+		t.Error("the engine goes on with a damaged index")
+	}
+	h.close()
+	h.open()
+	defer h.close()
+	if found, err := h.eng.Find(t.Context(), ids); err != nil || len(found) != len(ids) {
+		t.Errorf("Find after another start = %d runs, %v, want %d", len(found), err, len(ids))
+	}
+}

@@ -49,7 +49,7 @@ type Options struct {
 	// 0 chooses one. Default: they do not.
 	Listen string
 	// MinFree is the free space in bytes below which no run is accepted; default
-	// 64 MiB, or a twentieth of a file system smaller than 1.25 GiB.
+	// 64 MiB, or a tenth of a file system smaller than 640 MiB.
 	MinFree int64
 	// Name of this process, for people; default host and pid.
 	Name string
@@ -78,6 +78,7 @@ type Engine struct {
 	secret  string
 	url     string
 	low     atomic.Bool // too little space
+	hold    atomic.Bool // start no run
 	full    atomic.Bool // a write has failed for want of space, or may have
 	anew    atomic.Bool // the server has been started again
 	stop    chan struct{}
@@ -138,7 +139,7 @@ func (e *Engine) open(ctx context.Context) error {
 	}
 	cfg := natsengine.Config{
 		Dial: e.dial, Name: e.o.Name, Version: e.o.Version, Status: status, Hook: e.o.Hook, Logger: e.o.Logger,
-		Fatal: e.o.Fatal, Accepting: e.accepting,
+		Fatal: e.o.Fatal, Accepting: e.accepting, Space: e.space,
 		Index: &natsengine.IndexConfig{Path: e.dir.path("index.db"), Alone: e.o.Listen == "", Boot: e.dir.boot, Unsure: e.dir.unsure, Clean: e.dir.clean},
 	}
 	flush := e.o.Sync

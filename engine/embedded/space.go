@@ -6,14 +6,17 @@ import (
 	"time"
 
 	"github.com/faena-dev/faena/engine"
+	"github.com/faena-dev/faena/engine/natsengine"
 	"github.com/faena-dev/faena/internal/remedy"
 )
 
 const (
 	minFree     = 64 << 20
-	smallDisk   = 20 * minFree
+	smallDisk   = 10 * minFree
 	spaceEvery  = time.Second
-	brokenBelow = 4 << 20 // free bytes below which the server may have failed a write
+	shortEvery  = 50 * time.Millisecond // while it may become short
+	brokenBelow = 4 << 20               // free bytes below which the server may have failed a write
+	holdBelow   = brokenBelow * 3 / 2   // or a quarter of the margin: no run is started
 )
 
 func (e *Engine) setMinFree() error {
@@ -27,11 +30,17 @@ func (e *Engine) setMinFree() error {
 	if e.o.MinFree == 0 {
 		e.o.MinFree = minFree
 		if size < smallDisk {
-			e.o.MinFree = size / 20
+			e.o.MinFree = size / 10
 		}
 	}
 	e.low.Store(free < e.o.MinFree)
+	e.hold.Store(e.holds(free))
 	return nil
+}
+
+// holds tells that too little is free for the results of more runs.
+func (e *Engine) holds(free int64) bool {
+	return free < min(e.o.MinFree, max(e.o.MinFree/4, holdBelow))
 }
 
 // noSpace is what the server's log says when a write failed for want of space.
@@ -84,12 +93,14 @@ func (e *Engine) advise(err error) error {
 	return remedy.Disk(err)
 }
 
-// watchSpace stops accepting below the margin, and starts the server again when
-// there is space after it ran out: a stream that met a full disk stays broken
-// until then.
+// watchSpace stops accepting below the margin; deletes at once what is done with;
+// holds what is accepted back while results might fill the disk; and starts the
+// server again when there is space after it ran out: a stream that met a full disk
+// stays broken until then.
 func (e *Engine) watchSpace() {
-	t := time.NewTicker(spaceEvery)
+	t := time.NewTimer(spaceEvery)
 	defer t.Stop()
+	var told time.Time
 	for {
 		select {
 		case <-e.stop:
@@ -99,6 +110,7 @@ func (e *Engine) watchSpace() {
 		free, _, err := e.dir.space()
 		if err != nil {
 			e.log.Error("look at free space", "error", err)
+			t.Reset(spaceEvery)
 			continue
 		}
 		if free < brokenBelow {
@@ -108,11 +120,29 @@ func (e *Engine) watchSpace() {
 		if low != e.low.Swap(low) {
 			e.log.Warn("free space", "low", low, "free_bytes", free)
 		}
-		if e.full.Load() && !low && !e.restart() {
+		hold := e.holds(free)
+		news := hold != e.hold.Swap(hold)
+		if news {
+			e.log.Warn("runs are held back until there is space for their results", "held", hold, "free_bytes", free)
+		}
+		if e.full.Load() && free >= min(e.o.MinFree, 2*brokenBelow) && !e.restart() {
 			return
 		}
-		e.TellAccepting(e.accepting())
+		if now := time.Now(); news || now.Sub(told) >= spaceEvery {
+			told = now
+			e.TellSpace(e.accepting(), hold)
+		}
+		if free < 8*e.o.MinFree {
+			t.Reset(shortEvery)
+		} else {
+			t.Reset(spaceEvery)
+		}
 	}
+}
+
+// space tells how much of it there is, to the engine in this process.
+func (e *Engine) space() natsengine.Space {
+	return natsengine.Space{Short: e.low.Load(), Hold: e.hold.Load()}
 }
 
 // restart stops the server and starts it again; connections come back by

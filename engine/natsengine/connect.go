@@ -81,7 +81,7 @@ func Connect(ctx context.Context, url string, o Options) (*Engine, error) {
 		r = newRemoteCommit()
 		cfg.Commit = r
 	}
-	cfg.Accepting = space.accepting
+	cfg.Accepting, cfg.Space = space.accepting, space.space
 	cfg.started = func(e *Engine) error {
 		if err := space.start(e); err != nil || r == nil {
 			return err
@@ -153,9 +153,10 @@ func greet(ctx context.Context, dial func(...nats.Option) (*nats.Conn, error)) (
 
 // spaceNews is what the disk's owner told last about accepting runs.
 type spaceNews struct {
-	mu  sync.Mutex
-	why string
-	at  time.Time
+	mu   sync.Mutex
+	why  string
+	hold bool
+	at   time.Time
 }
 
 // spaceOld is after how long news are not believed any more: the owner repeats
@@ -165,7 +166,7 @@ const spaceOld = 3 * time.Second
 func (s *spaceNews) start(e *Engine) error {
 	_, err := e.nc.Subscribe(subjectSpace, func(m *nats.Msg) {
 		s.mu.Lock()
-		s.why, s.at = string(m.Data), time.Now()
+		s.why, s.hold, s.at = string(m.Data), m.Header.Get(headerHold) != "", time.Now()
 		s.mu.Unlock()
 	})
 	if err != nil {
@@ -183,16 +184,31 @@ func (s *spaceNews) accepting() error {
 	return &engine.Error{Code: engine.CodeFull, Op: "submit", Err: errors.New(s.why)}
 }
 
-// TellAccepting tells other processes whether runs are accepted: err says why
-// not. Nothing is said as long as they are.
-func (e *Engine) TellAccepting(err error) {
+// space is what a worker here has to know.
+func (s *spaceNews) space() Space {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return Space{Hold: s.hold && time.Since(s.at) <= spaceOld}
+}
+
+// headerHold says that no run is to be started.
+const headerHold = "Faena-Hold"
+
+// TellSpace tells other processes whether runs are accepted: err says why not;
+// and whether to start none. Nothing is said as long as all is well.
+func (e *Engine) TellSpace(err error, hold bool) {
 	if e.nc == nil || e.closed.Load() || err == nil && !e.refused.Swap(false) {
 		return
 	}
 	if err != nil {
 		e.refused.Store(true)
 	}
-	_ = e.nc.Publish(subjectSpace, []byte(refusal(err))) // said again while it holds
+	m := nats.NewMsg(subjectSpace)
+	m.Data = []byte(refusal(err))
+	if hold {
+		m.Header.Set(headerHold, "1")
+	}
+	_ = e.nc.PublishMsg(m) // said again while it holds
 }
 
 // refusal is what other processes are told of an error that accepting gives.

@@ -238,10 +238,12 @@ func (d *doubts) answer(queue string, items []*item) ([]known, bool) {
 
 // lost fails a run that has killed too many workers.
 func (d *doubts) lost(it *item) {
-	d.w.flush.record(it, d.w.record(it, engine.Next{State: engine.Failed, Failure: &engine.Failure{
+	rec := d.w.record(it, engine.Next{State: engine.Failed, Failure: &engine.Failure{
 		Code:    engine.CodeLost,
-		Message: fmt.Sprintf("%d workers died that had begun it: look for what exhausts memory or ends the process", it.deaths()),
-	}}, time.Now()))
+		Message: fmt.Sprintf("%d workers died that had it in hand: look for what exhausts memory or ends the process", it.deaths()),
+	}}, time.Now())
+	rec.Deaths = it.deaths()
+	d.w.flush.record(it, rec)
 }
 
 // begin records the start of a run that may have started before: one that is not

@@ -39,9 +39,23 @@ type Config struct {
 	Hook      engine.WriteHook
 	Logger    *slog.Logger
 	Accepting func() error // nil, or why no new run is accepted now
+	Space     func() Space // of the disk; nil for enough
 	Fatal     func(error)  // told an error after which this engine cannot go on; default logs it
 
 	started func(*Engine) error // once connected, before anything is followed
+}
+
+// Space tells how much of it is left on the disk.
+type Space struct {
+	Short bool // delete at once what is done with
+	Hold  bool // start no run: its result might find none
+}
+
+func (e *Engine) space() Space {
+	if e.cfg.Space == nil {
+		return Space{}
+	}
+	return e.cfg.Space()
 }
 
 // Engine is an engine.Engine over one JetStream account.

@@ -209,15 +209,15 @@ func (h *holder) apply(batch []*change) {
 	h.recycle(batch)
 }
 
-// damaged ends the engine with an index that cannot be written any more. A
-// damaged one is removed, so that the next start builds it anew.
+// damaged ends the engine with an index that is of no use any more. A damaged one
+// is removed, so that the next start builds it anew.
 func (h *holder) damaged(err error) {
 	if errors.Is(err, index.ErrDamaged) {
 		if rerr := index.Remove(h.cfg.Path); rerr != nil {
 			err = errors.Join(err, rerr)
 		}
 	}
-	h.e.fatal(fmt.Errorf("the index cannot be written: %w; start again", err))
+	h.e.fatal(fmt.Errorf("the index is of no use: %w; start again", err))
 }
 
 func onlyLog(batch []*change) bool {

@@ -63,6 +63,7 @@ type holder struct {
 	homes     homes
 	sub       *nats.Subscription
 	stopped   sync.Once
+	broken    sync.Once
 }
 
 func openHolder(ctx context.Context, e *Engine, cfg IndexConfig) (*holder, error) {

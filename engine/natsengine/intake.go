@@ -46,6 +46,7 @@ type intake struct {
 	marked  uint64    // reconnections of the worker when the bounds were set
 	doubtTo uint64    // messages up to here may have been under way before
 	beganTo uint64    // and up to here they may have begun
+	givenTo uint64    // up to here they had been delivered for certain
 }
 
 // openIntake marks what is there already as in doubt, and subscribes.
@@ -77,14 +78,15 @@ func (in *intake) mark(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	began := uint64(0)
+	began, given := uint64(0), uint64(0)
 	if a, err := e.call(ctx, opOpened, &request{Queue: in.stream}); err == nil {
 		last = min(last, a.Mark)
-		began = min(last, e.began(in.stream, in.consumer)+maxPending/4)
+		given = min(last, e.began(in.stream, in.consumer))
+		began = min(last, given+maxPending/4)
 	}
 	in.w.mu.Lock()
 	defer in.w.mu.Unlock()
-	in.open, in.marked, in.doubtTo, in.beganTo = 0, marked, last, began
+	in.open, in.marked, in.doubtTo, in.beganTo, in.givenTo = 0, marked, last, began, given
 	return nil
 }
 
@@ -103,7 +105,7 @@ func (w *worker) pump() {
 	var pulls []pull
 	now := time.Now()
 	w.mu.Lock()
-	if !w.stopping && !w.stuckLocked(now) {
+	if !w.stopping && !w.held && !w.stuckLocked(now) {
 		free := w.o.Slots - w.busy - len(w.regain) - w.ready.n - w.doubts.n - len(w.suspects.aside)
 		main := 0
 		w.ahead, w.moved = 0, 0
@@ -128,7 +130,7 @@ func (w *worker) pump() {
 			if share < 1 && room > 0 {
 				share = 1
 			}
-			if share < 1 && quick && in.open == 0 { // else a queue with much to do would keep others waiting
+			if share < 1 && quick && in.open == 0 && w.ready.of(in.queue)+w.doubts.n < w.o.Slots { // else a queue with much to do would keep others waiting
 				share = 1
 			}
 			if in.per > 1 { // messages are asked for, runs are meant
@@ -196,13 +198,14 @@ func (in *intake) take(m *nats.Msg) {
 	w.units[key] = u
 	unmarked := in.marked != w.reconnects() // the bounds are from before the connection was lost
 	doubt := unmarked || r.delivered > 1 || r.seq <= in.doubtTo || in.src != srcQueue
-	again := r.delivered > 1 || r.seq <= in.beganTo
+	given := r.delivered > 1 || r.seq <= in.givenTo
+	again := given || r.seq <= in.beganTo
 	w.mu.Unlock()
 	if batch {
 		go w.expand(u, mf, unmarked || r.delivered > 1 || r.seq <= in.doubtTo, again)
 		return
 	}
-	in.decode(u, m.Data, doubt, again)
+	in.decode(u, m.Data, doubt, again, given)
 }
 
 // status handles a message about a pull instead of one from the stream.
@@ -217,10 +220,10 @@ func (in *intake) status(m *nats.Msg) {
 }
 
 // decode makes items of a message's runs and sends each on its way.
-func (in *intake) decode(u *unit, data []byte, doubt, again bool) {
+func (in *intake) decode(u *unit, data []byte, doubt, again, given bool) {
 	w := in.w
 	items, err := w.items(&in.dec, u, data, func(it *item) {
-		it.redelivered, it.noted = again, it.run.Doubt
+		it.redelivered, it.noted = given, it.run.Doubt
 		it.again = again || it.run.Doubt
 		it.doubt = doubt || it.again
 	})

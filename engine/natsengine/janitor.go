@@ -206,7 +206,7 @@ func (h *holder) floor(ctx context.Context, stream, consumer string) (uint64, er
 func (k *keeper) purgeTo(ctx context.Context, stream, subject string, seq uint64, now time.Time) error {
 	h, key := k.h, stream+" "+subject
 	p := k.done[key]
-	if seq <= p.seq || seq < p.seq+purgeEnough && now.Sub(p.at) < purgeLate {
+	if seq <= p.seq || seq < p.seq+purgeEnough && now.Sub(p.at) < purgeLate && !h.e.space().Short {
 		return nil
 	}
 	if sync := h.e.cfg.Sync; sync != nil {

@@ -226,6 +226,10 @@ func (w *worker) tick() {
 		now := time.Now()
 		w.mu.Lock()
 		w.gaps.look(now)
+		if held := w.e.space().Hold; held != w.held {
+			w.held = held
+			w.cond.Broadcast()
+		}
 		w.mu.Unlock()
 		w.renew(now)
 		if now.Sub(beat) >= renewEvery {

@@ -12,6 +12,7 @@ import (
 	"github.com/nats-io/nats.go"
 
 	"github.com/faena-dev/faena/engine"
+	"github.com/faena-dev/faena/internal/index"
 )
 
 // Requests to a process that holds an index.
@@ -126,6 +127,14 @@ func (h *holder) respond(m *nats.Msg) {
 
 // serve answers one request, from this process or another.
 func (h *holder) serve(ctx context.Context, op string, q *request) (*answer, error) {
+	a, err := h.reply(ctx, op, q)
+	if errors.Is(err, index.ErrDamaged) {
+		h.broken.Do(func() { h.damaged(err) })
+	}
+	return a, err
+}
+
+func (h *holder) reply(ctx context.Context, op string, q *request) (*answer, error) {
 	if err := h.barrier(ctx, q.After); err != nil {
 		return nil, err
 	}

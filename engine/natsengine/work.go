@@ -42,6 +42,7 @@ type worker struct {
 	idle     int // slots that wait for a run
 	late     int // runs that wait for a time close by
 	stopping bool
+	held     bool // no run is started, for want of space
 	units    map[unitKey]*unit
 	runs     map[engine.ID]*item
 	tasks    map[taskKey]*pace
@@ -99,7 +100,7 @@ type item struct {
 	noted       bool // all starts from this message are recorded
 	lapses      int  // of its message's lease when it was asked about
 	gaps        int  // of this process by then
-	redelivered bool // its message was delivered before, or may have been
+	redelivered bool // its message was delivered before
 	arrived     time.Time
 	pace        *pace // of its task
 
@@ -271,7 +272,7 @@ func (w *worker) next() *item {
 			w.mu.Unlock()
 			return nil
 		}
-		if w.ready.n > 0 && !w.stopping {
+		if w.ready.n > 0 && !w.stopping && !w.held {
 			it := w.ready.pop()
 			it.taken = true
 			w.busy++
@@ -308,7 +309,7 @@ func (w *worker) next() *item {
 // there is more than it and those that are at work have taken by then: to wake
 // all at once for runs that are over in a moment costs more than these.
 func (w *worker) wakeLocked() {
-	if w.ready.n > 0 && w.idle > 0 && !w.waking {
+	if w.ready.n > 0 && w.idle > 0 && !w.waking && !w.held {
 		w.waking = true
 		w.cond.Signal()
 	}

@@ -3,11 +3,13 @@
 package e2e_test
 
 import (
+	"context"
 	"errors"
 	"net"
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -189,5 +191,62 @@ func TestRefusals(t *testing.T) {
 			continue
 		}
 		t.Logf("%s: %v", tt.what, tt.err)
+	}
+}
+
+// TestDiskFilledByWork lets a small disk be filled by nothing but work: what was
+// accepted is executed all the same, because what is done with is deleted in time
+// and results wait for that.
+func TestDiskFilledByWork(t *testing.T) {
+	t.Parallel()
+	dir := filepath.Join(smallDisk(t, "160m"), "data")
+	eng, err := embedded.Open(t.Context(), embedded.Options{Dir: dir, Durability: embedded.Fast})
+	if err != nil {
+		t.Fatal(err)
+	}
+	node, err := faena.Open(t.Context(), eng, faena.Options{Slots: 4})
+	if err != nil {
+		t.Fatal(err)
+	}
+	big := faena.Define[string, string]("big")
+	if err := node.Handle(big.With(func(ctx context.Context, in string) (string, error) {
+		pause(ctx, 15*time.Millisecond)
+		return in, nil
+	})); err != nil {
+		t.Fatal(err)
+	}
+	var mu sync.Mutex
+	var all []*faena.Future[string]
+	var refused error
+	var wg sync.WaitGroup
+	for range 8 {
+		wg.Go(func() {
+			for {
+				f, err := big.Go(t.Context(), node, strings.Repeat("x", 30_000))
+				mu.Lock()
+				if err != nil {
+					refused = err
+					mu.Unlock()
+					return
+				}
+				all = append(all, f)
+				mu.Unlock()
+			}
+		})
+	}
+	wg.Wait()
+	if faena.CodeOf(refused) != faena.CodeFull {
+		t.Errorf("Go on a disk without room = %v, want code full", refused)
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), 90*time.Second)
+	defer cancel()
+	for i, f := range all {
+		if _, err := f.Get(ctx); err != nil {
+			t.Fatalf("run %d of %d = %v, want its result", i, len(all), err)
+		}
+	}
+	t.Logf("%d runs accepted before the disk was full, all executed", len(all))
+	if err := errors.Join(node.Close(), eng.Close()); err != nil {
+		t.Errorf("Close = %v", err)
 	}
 }
