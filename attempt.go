@@ -3,6 +3,7 @@ package faena
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"sync"
 	"time"
@@ -115,6 +116,21 @@ func (a *attempt) Value(key any) any {
 		return timed.Value(key)
 	}
 	return a.Context.Value(key)
+}
+
+// follows tells that the attempt's context has ended and another attempt comes
+// after it.
+func (a *attempt) follows() bool {
+	if a.Err() == nil {
+		return false
+	}
+	switch cause := context.Cause(a); {
+	case errors.Is(cause, ErrDeadline):
+		return false
+	case errors.Is(cause, ErrTimeout):
+		return a.run.Attempt+1 < max(a.run.Retry.Attempts, 1)
+	}
+	return true // or it is cancelled, and its children with it
 }
 
 func (a *attempt) progress(done float64, text string) {

@@ -8,6 +8,7 @@ import (
 	"sync"
 	"testing"
 	"testing/synctest"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 
@@ -393,5 +394,47 @@ func TestChildIsTheLastInItsPlace(t *testing.T) {
 	delete(l.known, retry) // forgotten
 	if f := child(); f.ID() != l.runs[1].ID {
 		t.Errorf("with the retry forgotten Child is %s, want %s", f.ID(), l.runs[1].ID)
+	}
+}
+
+// What a Map had under way when its handler's time was up is left for the next
+// attempt, if there is one.
+func TestMapOfAnAttemptWhoseTimeIsUp(t *testing.T) {
+	t.Parallel()
+	for _, c := range []struct {
+		name   string
+		run    engine.Run
+		cancel bool
+	}{
+		{"a timeout with an attempt left", engine.Run{Timeout: time.Second, Retry: engine.Retry{Attempts: 2}}, false},
+		{"the last attempt's timeout", engine.Run{Timeout: time.Second, Attempt: 1, Retry: engine.Retry{Attempts: 2}}, true},
+		{"the deadline", engine.Run{Deadline: 1, Retry: engine.Retry{Attempts: 2}}, true},
+		{"a time of the handler's own", engine.Run{Retry: engine.Retry{Attempts: 2}}, true},
+	} {
+		synctest.Test(t, func(t *testing.T) {
+			l := family(t, func(ctx context.Context, n *faena.Node) error {
+				if c.run.Timeout == 0 && c.run.Deadline == 0 {
+					var stop context.CancelFunc
+					ctx, stop = context.WithTimeout(ctx, time.Second)
+					defer stop()
+				}
+				for _, err := range childTask.Map(ctx, n, slices.Values([]int{1, 2})) {
+					if err != nil {
+						return err
+					}
+				}
+				return nil
+			})
+			l.hold = true
+			run := c.run
+			run.ID, run.Task = faena.ID{1}, "parent"
+			if run.Deadline != 0 {
+				run.Deadline = time.Now().Add(time.Second).UnixMilli()
+			}
+			try(l, t.Context(), &run)
+			if got := len(l.cancels) > 0; got != c.cancel {
+				t.Errorf("%s: children were cancelled: %v, want %v", c.name, got, c.cancel)
+			}
+		})
 	}
 }

@@ -24,7 +24,7 @@ const gather = time.Millisecond
 // in the caller's goroutine: results wait while the sequence is producing. The
 // end of the iteration, by break, panic or ctx, cancels what is under way;
 // inside a handler that is interrupted or timed out it is left for the run's
-// next attempt. If submitting fails, the inputs concerned and those under way
+// next attempt, if there is one. If submitting fails, the inputs concerned and those under way
 // are yielded, and then the iteration ends. It waits as [Future.Get] does.
 func (t Task[In, Out]) Map(ctx context.Context, node *Node, inputs iter.Seq[In], opts ...Option) iter.Seq2[Result[In, Out], error] {
 	return func(yield func(Result[In, Out], error) bool) {
@@ -154,8 +154,8 @@ func (m *mapping[In, Out]) cancel(ctx context.Context) {
 	if len(m.open) == 0 || m.node.isClosed() {
 		return
 	}
-	if ctx.Err() != nil && attemptOf(ctx) != nil {
-		return // the attempt's end decides, and the next attempt finds them again
+	if a := attemptOf(ctx); a != nil && a.follows() {
+		return // the next attempt finds them again
 	}
 	ids := make([]ID, 0, len(m.open))
 	for _, f := range m.open {

@@ -4,7 +4,11 @@ import (
 	"context"
 	"math"
 	"path/filepath"
+	"strings"
 	"testing"
+	"time"
+
+	"github.com/nats-io/nats-server/v2/server"
 
 	"github.com/faena-dev/faena/engine"
 	"github.com/faena-dev/faena/engine/embedded"
@@ -64,4 +68,23 @@ func TestNewClientOfAFullDiskIsRefused(t *testing.T) {
 func TestEngineOverTCP(t *testing.T) {
 	t.Parallel()
 	enginetest.Run(t, enginetest.Setup{Open: listen, Join: connect, Apart: true})
+}
+
+// A server that no process of ours owns would accept runs that nobody starts.
+func TestConnectToForeignServer(t *testing.T) {
+	t.Parallel()
+	s, err := server.NewServer(&server.Options{Host: "127.0.0.1", Port: server.RANDOM_PORT, JetStream: true, StoreDir: t.TempDir(), NoSigs: true, NoLog: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.Start()
+	defer s.WaitForShutdown()
+	defer s.Shutdown()
+	if !s.ReadyForConnections(10 * time.Second) {
+		t.Fatal("the server is not ready")
+	}
+	_, err = natsengine.Connect(t.Context(), s.ClientURL(), natsengine.Options{})
+	if engine.CodeOf(err) != engine.CodeUnavailable || !strings.Contains(err.Error(), "no faena process owns this NATS server") {
+		t.Errorf("Connect to a server of nobody = %v, want unavailable and why", err)
+	}
 }

@@ -27,9 +27,6 @@ type Options struct {
 	Token string
 	// Credentials is a NATS credentials file; default none.
 	Credentials string
-	// Durability is the mode that the operator knows to hold where no faena
-	// process that owns the disk answers: "strict" or "fast"; default fast.
-	Durability string
 	// Name of this process, for people; default host and pid.
 	Name string
 	// Version of the program, for people; default none.
@@ -43,13 +40,11 @@ type Options struct {
 }
 
 // Connect opens an engine on the server at a NATS URL, or several separated by
-// commas. The process that owns the server's disk tells the durability mode.
-// An unreachable server is an error with CodeUnavailable; once connected, a lost
-// connection is made again for ever.
+// commas: one that package embedded runs, as faena serve does. The process that
+// owns the server's disk tells the durability mode, keeps the index and starts
+// delayed runs; without one, Connect gives an error with CodeUnavailable, as for an
+// unreachable server. Once connected, a lost connection is made again for ever.
 func Connect(ctx context.Context, url string, o Options) (*Engine, error) {
-	if o.Durability != "" && o.Durability != "strict" && o.Durability != "fast" {
-		return nil, &engine.Error{Code: engine.CodeInvalid, Op: "connect", Err: fmt.Errorf("durability %q: want strict or fast", o.Durability)}
-	}
 	opts := []nats.Option{nats.MaxReconnects(-1), nats.ReconnectWait(100 * time.Millisecond), nats.Timeout(2 * time.Second), nats.Name(processName(o.Name))}
 	if o.Token != "" {
 		opts = append(opts, nats.Token(o.Token))
@@ -69,15 +64,10 @@ func Connect(ctx context.Context, url string, o Options) (*Engine, error) {
 	if err != nil {
 		return nil, err
 	}
-	space := &spaceNews{}
-	var status *engine.Status
-	if hello != nil {
-		status = hello.Status
-		space.why, space.at = hello.Refuses, time.Now()
-	}
-	cfg := Config{Dial: dial, Name: processName(o.Name), Version: o.Version, Hook: o.Hook, Logger: o.Logger, Status: statusOf(status, o.Durability)}
+	space := &spaceNews{why: hello.Refuses, at: time.Now()}
+	cfg := Config{Dial: dial, Name: processName(o.Name), Version: o.Version, Hook: o.Hook, Logger: o.Logger, Status: *hello.Status}
 	var r *remoteCommit
-	if cfg.Status.Durability == "strict" && hello != nil {
+	if cfg.Status.Durability == "strict" {
 		r = newRemoteCommit()
 		cfg.Commit = r
 	}
@@ -123,7 +113,7 @@ func redact(url string) string {
 const ServerName = "faena-embedded"
 
 // greet asks the process that owns the disk for its status, and whether it accepts
-// runs; nil if there is none. An embedded server has one, which may not have got so far.
+// runs. An embedded server has one, which may not have got so far.
 func greet(ctx context.Context, dial func(...nats.Option) (*nats.Conn, error)) (*answer, error) {
 	nc, err := dial()
 	if err != nil {
@@ -135,7 +125,8 @@ func greet(ctx context.Context, dial func(...nats.Option) (*nats.Conn, error)) (
 	m, err := nc.RequestWithContext(ctx, subjectHolder+opHello, []byte("{}"))
 	for errors.Is(err, nats.ErrNoResponders) {
 		if nc.ConnectedServerName() != ServerName {
-			return nil, nil //nolint:nilnil // absence is an answer here
+			return nil, &engine.Error{Code: engine.CodeUnavailable, Op: "connect to " + nc.ConnectedUrlRedacted(), Err: errors.New(
+				"no faena process owns this NATS server, and without one no delayed run would start: connect to the server of faena serve (--nats-listen), or of embedded.Open (Options.Listen)")}
 		}
 		if err = sleep(ctx, retryPause); err == nil {
 			m, err = nc.RequestWithContext(ctx, subjectHolder+opHello, []byte("{}"))
@@ -217,18 +208,6 @@ func refusal(err error) string {
 		return ""
 	}
 	return strings.TrimPrefix(err.Error(), "submit: ")
-}
-
-func statusOf(hello *engine.Status, declared string) engine.Status {
-	if hello != nil {
-		return *hello
-	}
-	s := engine.Status{Engine: "external", Durability: declared}
-	if declared == "" {
-		s.Durability = "fast"
-	}
-	s.Detail = "declared by the operator: what the server's sync setting is cannot be seen from here"
-	return s
 }
 
 // remoteCommit asks the owner of the disk to commit, once for all callers that
