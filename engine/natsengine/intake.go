@@ -247,14 +247,22 @@ func (in *intake) decode(u *unit, data []byte, doubt, again, given bool) {
 	w.claim(items)
 }
 
+// slabItems are made at a time.
+const slabItems = 16
+
 // items makes items of a message's runs; init sets what is not the same for all.
 func (w *worker) items(dec *engine.Decoder, u *unit, data []byte, init func(*item)) ([]*item, error) {
 	n := 0
 	_ = engine.Frames(data, func([]byte, int) error { n++; return nil }) // told below
-	all, items := make([]item, n), make([]*item, 0, n)
+	var slab []item // a few at a time: one that lives long keeps them all
+	items := make([]*item, 0, n)
 	now := time.Now()
 	err := engine.Frames(data, func(body []byte, off int) error {
-		it := &all[len(items)]
+		if len(slab) == 0 {
+			slab = make([]item, min(n-len(items), slabItems))
+		}
+		it := &slab[0]
+		slab = slab[1:]
 		it.w, it.u, it.off, it.arrived = w, u, off, now
 		if err := dec.Run(body, &it.run); err != nil {
 			return err
