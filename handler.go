@@ -131,6 +131,9 @@ func admit(all map[string]*entry, h Handler) (*entry, error) {
 	if h.call == nil {
 		return nil, invalid("handle tasks", "a handler is its zero value")
 	}
+	if h.task == "" {
+		return nil, zeroTask("handle tasks")
+	}
 	op := "handle " + h.task
 	if all[h.task] != nil {
 		return nil, &Error{Code: CodeConflict, Op: op, Err: fmt.Errorf("task %q has a handler already", h.task)}
@@ -139,7 +142,7 @@ func admit(all map[string]*entry, h Handler) (*entry, error) {
 		h.queues = []string{queueOr(h.set.queue)}
 	}
 	for _, q := range h.queues {
-		if err := checkName("queue", q); err != nil {
+		if err := engine.CheckName("queue", q); err != nil {
 			return nil, &Error{Code: CodeInvalid, Op: op, Err: err}
 		}
 	}
