@@ -45,7 +45,8 @@ the task from, unless --wait is given: then the run waits for one.`,
 		Example: `  faena run report --input '{"month": 5}'
   faena run report --input @month.json --detach
   generate | faena run report --input - --tag customer=acme`,
-		Args: exactly(1, "one TASK", "faena run report --input '{\"month\": 5}'"),
+		Args:              exactly(1, "one TASK", "faena run report --input '{\"month\": 5}'"),
+		ValidArgsFunction: a.tasks,
 	}
 	s := &submission{remote: serverFlags(cmd.Flags())}
 	f := cmd.Flags()
