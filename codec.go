@@ -25,7 +25,7 @@ func encodeInput(task string, v any) ([]byte, error) {
 func encodeOutput(task string, v any) ([]byte, error) {
 	b, err := encode(v)
 	if err != nil {
-		return nil, &fault{code: CodePermanent, permanent: true, err: fmt.Errorf("encode output of %s: %w", task, err)}
+		return nil, lasting(CodePermanent, fmt.Errorf("encode output of %s: %w", task, err))
 	}
 	return b, nil
 }
@@ -47,7 +47,7 @@ func encode(v any) ([]byte, error) {
 // decodeInput reads an input; the error names the field that does not fit.
 func decodeInput[In any](task string, b []byte) (in In, err error) {
 	if err := decode(b, &in); err != nil {
-		return in, &fault{code: CodeInput, permanent: true, err: fmt.Errorf("decode input of %s: %w", task, err)}
+		return in, lasting(CodeInput, fmt.Errorf("decode input of %s: %w", task, err))
 	}
 	return in, nil
 }

@@ -54,10 +54,10 @@ var (
 // is none, and empty for nil.
 func CodeOf(err error) Code { return engine.CodeOf(err) }
 
-type permanentError struct{ err error }
+type permanentError struct{ is Error }
 
-func (e *permanentError) Error() string { return e.err.Error() }
-func (e *permanentError) Unwrap() error { return e.err }
+func (e *permanentError) Error() string { return e.is.Error() }
+func (e *permanentError) Unwrap() error { return &e.is }
 
 // Permanent marks a handler's error as one that no further attempt will mend:
 // the run fails at once, with CodePermanent. It may be wrapped further; the
@@ -66,7 +66,7 @@ func Permanent(err error) error {
 	if err == nil {
 		return nil
 	}
-	return &permanentError{err}
+	return &permanentError{Error{Code: CodePermanent, Err: err}}
 }
 
 type snoozeError struct{ d time.Duration }
@@ -77,16 +77,21 @@ func (e *snoozeError) Error() string { return fmt.Sprintf("snooze for %s", e.d) 
 // this attempt being counted. A d that is not positive means one millisecond.
 func Snooze(d time.Duration) error { return &snoozeError{max(d, time.Millisecond)} }
 
-// fault is a failure of an attempt that faena found itself.
+// fault is a failure of an attempt that faena found itself. It is no Error, but
+// wraps one: a handler may return the Error of another run, which says nothing of
+// its own.
 type fault struct {
-	code      Code
+	is        Error
 	permanent bool
-	stack     string
-	err       error
 }
 
-func (e *fault) Error() string { return e.err.Error() }
-func (e *fault) Unwrap() error { return e.err }
+func newFault(code Code, err error) *fault { return &fault{is: Error{Code: code, Err: err}} }
+
+// lasting is a fault that no further attempt will mend.
+func lasting(code Code, err error) *fault { return &fault{Error{Code: code, Err: err}, true} }
+
+func (e *fault) Error() string { return e.is.Error() }
+func (e *fault) Unwrap() error { return &e.is }
 
 // remote is the message of a failure that happened elsewhere, with the sentinel
 // that its code stands for, if any.

@@ -30,13 +30,13 @@ type executor interface {
 func (n *Node) exec(ctx context.Context, ea *engine.Attempt) engine.Outcome {
 	t := n.table.Load()
 	if ea.Run.Deadline != 0 && time.Now().UnixMilli() >= ea.Run.Deadline {
-		return failure(&fault{code: CodeDeadline, permanent: true, err: ErrDeadline})
+		return failure(lasting(CodeDeadline, ErrDeadline))
 	}
 	ctx, a := newAttempt(ctx, n, ea)
 	defer a.end() // also when the handler ends the goroutine
 	n.hookCall(ctx, n.opts.Hooks.Started, &a.call)
 	out, err := n.chained(ctx, t, &a.call)
-	o := n.outcome(ctx, &a.run, out, err)
+	o, err := a.outcome(out, err)
 	if h := n.opts.Hooks.Finished; h != nil {
 		n.hookCall(ctx, func(ctx context.Context, c *Call) { h(ctx, c, err) }, &a.call)
 	}
@@ -58,9 +58,10 @@ func (n *Node) chained(ctx context.Context, t *table, c *Call) (out json.RawMess
 func (n *Node) invoke(ctx context.Context, c *Call) (json.RawMessage, error) {
 	e := n.table.Load().handlers[c.Task()]
 	if e == nil {
-		return nil, &fault{code: CodeUnknownTask, err: fmt.Errorf("this node has no handler for task %q", c.Task())}
+		return nil, newFault(CodeUnknownTask, fmt.Errorf("this node has no handler for task %q", c.Task()))
 	}
-	return e.exec.execute(ctx, c)
+	out, err := e.exec.execute(ctx, c)
+	return out, c.a.ended(err) //nolint:contextcheck // an attempt is a context, the one that ends it
 }
 
 // inProcess executes a handler on the attempt's own goroutine. One of its own
@@ -89,39 +90,66 @@ func panicked(v any) error {
 	}
 	err, ok := v.(error)
 	if !ok {
-		return &fault{code: CodePanic, stack: string(stack), err: fmt.Errorf("panic: %v", v)}
+		err = fmt.Errorf("panic: %v", v)
+	} else {
+		err = fmt.Errorf("panic: %w", err)
 	}
-	return &fault{code: CodePanic, stack: string(stack), err: fmt.Errorf("panic: %w", err)}
+	return &fault{is: Error{Code: CodePanic, Err: err, Stack: string(stack)}}
 }
 
-// outcome is what an attempt's output or error mean for its run.
-func (n *Node) outcome(ctx context.Context, r *engine.Run, out []byte, err error) engine.Outcome {
+// outcome is what an attempt's output or error mean for its run, and the error as
+// hooks are told it: a failure's with the code of the failure.
+func (a *attempt) outcome(out []byte, err error) (engine.Outcome, error) {
+	if limit := a.node.opts.MaxOutput; err == nil && int64(len(out)) > limit {
+		err = lasting(CodeTooLarge, fmt.Errorf("the output of %d bytes is over the limit of %d (MaxOutput)", len(out), limit))
+		return failure(err), err
+	}
 	if err == nil {
-		if int64(len(out)) > n.opts.MaxOutput {
-			return failure(&fault{
-				code: CodeTooLarge, permanent: true,
-				err: fmt.Errorf("the output of %d bytes is over the limit of %d (MaxOutput)", len(out), n.opts.MaxOutput),
-			})
-		}
-		return engine.Outcome{Output: out}
+		return engine.Outcome{Output: out}, nil
 	}
 	if s, ok := errors.AsType[*snoozeError](err); ok {
-		return engine.Outcome{Snooze: s.d}
+		return engine.Outcome{Snooze: s.d}, err
 	}
-	if ctx.Err() == nil { // before its cause is asked for, see attempt
-		return failure(err)
+	if a.Err() != nil { // before its cause is asked for, see attempt
+		if cause := context.Cause(a); errors.Is(cause, ErrShutdown) || errors.Is(cause, ErrLost) {
+			return engine.Outcome{Interrupted: true}, err
+		}
 	}
-	switch cause := context.Cause(ctx); {
-	case errors.Is(cause, ErrShutdown), errors.Is(cause, ErrLost):
-		return engine.Outcome{Interrupted: true}
+	err = a.ended(err)
+	o := failure(err)
+	if o.Failure.Code == CodeCancelled {
+		o = failure(newFault(CodeCancelled, ErrCancelled)) // what the handler made of it does not count
+	}
+	if CodeOf(err) != o.Failure.Code { // it has none of its own, or that of another run
+		err = &Error{Code: o.Failure.Code, Err: err}
+	}
+	return o, err
+}
+
+// ended gives a handler's error the code of what has ended its attempt, if
+// something did that makes a failure of it.
+func (a *attempt) ended(err error) error {
+	if err == nil || a.Err() == nil {
+		return err
+	}
+	if _, ok := errors.AsType[*snoozeError](err); ok {
+		return err
+	}
+	var f *fault
+	switch cause := context.Cause(a); {
 	case errors.Is(cause, ErrCancelled):
-		return failure(&fault{code: CodeCancelled, err: ErrCancelled})
+		f = newFault(CodeCancelled, fmt.Errorf("%w: %w", ErrCancelled, err))
 	case errors.Is(cause, ErrTimeout):
-		err = &fault{code: CodeTimeout, err: fmt.Errorf("the attempt's timeout of %s has passed: %w", r.Timeout, err)}
+		f = newFault(CodeTimeout, fmt.Errorf("the attempt's timeout of %s has passed: %w", a.run.Timeout, err))
 	case errors.Is(cause, ErrDeadline):
-		err = &fault{code: CodeDeadline, permanent: true, err: fmt.Errorf("%w: %w", ErrDeadline, err)}
+		f = lasting(CodeDeadline, fmt.Errorf("%w: %w", ErrDeadline, err))
+	default:
+		return err
 	}
-	return failure(err)
+	if before, ok := errors.AsType[*fault](err); ok && before.is.Code == f.is.Code { // inside the middleware
+		return err
+	}
+	return f
 }
 
 func failure(err error) engine.Outcome {
@@ -131,7 +159,7 @@ func failure(err error) engine.Outcome {
 		f.Code, o.Permanent = CodePermanent, true
 	}
 	if x, ok := errors.AsType[*fault](err); ok {
-		f.Code, f.Stack = x.code, clip(x.stack, maxStack)
+		f.Code, f.Stack = x.is.Code, clip(x.is.Stack, maxStack)
 		o.Permanent = o.Permanent || x.permanent
 	}
 	return o

@@ -155,6 +155,86 @@ func TestNoHandler(t *testing.T) {
 	}
 }
 
+// A panic's error had no code for middleware and hooks, nor had any other failure.
+func TestCodesForMiddlewareAndHooks(t *testing.T) {
+	t.Parallel()
+	bad := errors.New("bad")
+	wait := func(err error) func(context.Context, int) (any, error) {
+		return func(ctx context.Context, _ int) (any, error) {
+			<-ctx.Done()
+			return nil, errors.Join(err, ctx.Err())
+		}
+	}
+	for name, c := range map[string]struct {
+		fn             func(context.Context, int) (any, error)
+		input          string
+		run            engine.Run
+		cause          error // ends the engine's context after a second
+		middle, finish faena.Code
+		is             error
+	}{
+		"success":      {fn: func(context.Context, int) (any, error) { return 1, nil }},
+		"panic":        {fn: func(context.Context, int) (any, error) { panic(bad) }, middle: faena.CodePanic, finish: faena.CodePanic, is: bad},
+		"input":        {input: `"x"`, middle: faena.CodeInput, finish: faena.CodeInput},
+		"output":       {fn: func(context.Context, int) (any, error) { return math.Inf(1), nil }, middle: faena.CodePermanent, finish: faena.CodePermanent},
+		"large output": {fn: func(context.Context, int) (any, error) { return strings.Repeat("x", 99), nil }, finish: faena.CodeTooLarge},
+		"permanent":    {fn: func(context.Context, int) (any, error) { return nil, faena.Permanent(bad) }, middle: faena.CodePermanent, finish: faena.CodePermanent, is: bad},
+		"plain":        {fn: func(context.Context, int) (any, error) { return nil, bad }, middle: faena.CodeInternal, finish: faena.CodeFailed, is: bad},
+		"a child's": {
+			fn:     func(context.Context, int) (any, error) { return nil, &faena.Error{Code: faena.CodeTimeout, Err: bad} },
+			middle: faena.CodeTimeout, finish: faena.CodeFailed, is: bad,
+		},
+		"timeout":   {fn: wait(bad), run: engine.Run{Timeout: time.Minute}, middle: faena.CodeTimeout, finish: faena.CodeTimeout, is: bad},
+		"deadline":  {fn: wait(bad), run: engine.Run{Deadline: 1}, middle: faena.CodeDeadline, finish: faena.CodeDeadline, is: faena.ErrDeadline},
+		"cancelled": {fn: wait(bad), cause: faena.ErrCancelled, middle: faena.CodeCancelled, finish: faena.CodeCancelled, is: bad},
+		"shutdown":  {fn: wait(bad), cause: faena.ErrShutdown, middle: faena.CodeInternal, finish: faena.CodeInternal, is: bad},
+		"panic after a timeout": {
+			fn:  func(ctx context.Context, _ int) (any, error) { <-ctx.Done(); panic(bad) },
+			run: engine.Run{Timeout: time.Minute}, middle: faena.CodeTimeout, finish: faena.CodeTimeout, is: bad,
+		},
+	} {
+		synctest.Test(t, func(t *testing.T) {
+			l := newLoop(0)
+			var middle, finish error
+			n := open(t, l, faena.Options{MaxOutput: 100, Hooks: faena.Hooks{
+				Finished: func(_ context.Context, _ *faena.Call, err error) { finish = err },
+			}})
+			n.Use(func(next faena.Next) faena.Next {
+				return func(ctx context.Context, call *faena.Call) (out json.RawMessage, err error) {
+					out, err = next(ctx, call)
+					middle = err
+					return out, err
+				}
+			})
+			handle(t, n, faena.Define[int, any]("t").With(c.fn))
+			ctx, cancel := context.WithCancelCause(t.Context())
+			defer cancel(nil)
+			if c.cause != nil {
+				go func() {
+					time.Sleep(time.Second)
+					cancel(c.cause)
+				}()
+			}
+			if c.run.Deadline != 0 {
+				c.run.Deadline = time.Now().Add(time.Minute).UnixMilli()
+			}
+			c.run.Task, c.run.Input.Data = "t", []byte(c.input)
+			o := try(l, ctx, &c.run)
+			wantCode(t, name+": middleware's error", middle, c.middle)
+			wantCode(t, name+": error of Finished", finish, c.finish)
+			if c.is != nil && !errors.Is(finish, c.is) {
+				t.Errorf("%s: error of Finished = %v, want one that is %v", name, finish, c.is)
+			}
+			if o.Failure != nil && o.Failure.Code != c.finish {
+				t.Errorf("%s: code of the outcome = %s, want that of Finished, %s", name, o.Failure.Code, c.finish)
+			}
+			if e, ok := errors.AsType[*faena.Error](middle); c.middle == faena.CodePanic && (!ok || e.Stack == "") {
+				t.Errorf("%s: middleware's error = %#v, want an *Error with the stack", name, middle)
+			}
+		})
+	}
+}
+
 func TestMiddlewareAndHooks(t *testing.T) {
 	t.Parallel()
 	var log []string

@@ -37,7 +37,9 @@ type Next func(ctx context.Context, c *Call) (json.RawMessage, error)
 
 // Middleware wraps all handlers of a node. It may change the context, the
 // output and the error, and need not call next. It sees a handler's panic as an
-// error with CodePanic.
+// error with CodePanic, and by their codes, too, whatever else faena itself finds:
+// an input that does not decode, a timeout, a deadline, a cancellation. Other
+// errors come as the handler returned them.
 type Middleware func(next Next) Next
 
 // Hooks are called as things happen; nil ones are not. They should return soon,
@@ -46,7 +48,8 @@ type Hooks struct {
 	// Started is called before each attempt.
 	Started func(ctx context.Context, c *Call)
 	// Finished is called after each attempt, with its error if it failed, was
-	// interrupted or snoozes.
+	// interrupted or snoozes. A failure's error has the code of the failure:
+	// CodeFailed or CodePermanent if it is the handler's own.
 	Finished func(ctx context.Context, c *Call, err error)
 	// Error is told what went wrong in the background, where no caller can be.
 	Error func(err error)
@@ -131,6 +134,9 @@ func admit(all map[string]*entry, h Handler) (*entry, error) {
 	if h.call == nil {
 		return nil, invalid("handle tasks", "a handler is its zero value")
 	}
+	if h.task == "" {
+		return nil, zeroTask("handle tasks")
+	}
 	op := "handle " + h.task
 	if all[h.task] != nil {
 		return nil, &Error{Code: CodeConflict, Op: op, Err: fmt.Errorf("task %q has a handler already", h.task)}
@@ -139,7 +145,7 @@ func admit(all map[string]*entry, h Handler) (*entry, error) {
 		h.queues = []string{queueOr(h.set.queue)}
 	}
 	for _, q := range h.queues {
-		if err := checkName("queue", q); err != nil {
+		if err := engine.CheckName("queue", q); err != nil {
 			return nil, &Error{Code: CodeInvalid, Op: op, Err: err}
 		}
 	}

@@ -28,7 +28,7 @@ const gather = time.Millisecond
 // are yielded, and then the iteration ends. It waits as [Future.Get] does.
 func (t Task[In, Out]) Map(ctx context.Context, node *Node, inputs iter.Seq[In], opts ...Option) iter.Seq2[Result[In, Out], error] {
 	return func(yield func(Result[In, Out], error) bool) {
-		s, err := t.set.with("map "+t.name, opts)
+		s, err := t.settings("map", opts)
 		if err == nil && s.named != "" {
 			err = invalid("map "+t.name, "Named is for a single run")
 		}

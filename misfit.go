@@ -130,10 +130,15 @@ func integer(t reflect.Type, got string) string {
 	return "a whole number"
 }
 
+// maxLiteral bounds how much of a value stands in an error.
+const maxLiteral = 64
+
 // found is what there was, by encoding/json's word for it.
 func found(value string) string {
 	kind, literal, _ := strings.Cut(value, " ")
 	switch {
+	case len(literal) > maxLiteral:
+		return clip(literal, maxLiteral)
 	case literal != "":
 		return literal
 	case kind == "string":

@@ -60,6 +60,7 @@ func TestMisfitsInWordsOfJSON(t *testing.T) {
 		{"shape", `{"count":1.5}`, `field "count": want a whole number, got 1.5`},
 		{"shape", `{"count":1e30}`, `field "count": want a whole number, got 1e30`},
 		{"shape", `{"count":99999999999999999999}`, `field "count": want a whole number from -9223372036854775808 to 9223372036854775807, got 99999999999999999999`},
+		{"shape", `{"count":` + strings.Repeat("9", 1000) + `}`, `field "count": want a whole number from -9223372036854775808 to 9223372036854775807, got ` + strings.Repeat("9", 61) + "..."},
 		{"shape", `{"small":300}`, `field "small": want a whole number from -128 to 127, got 300`},
 		{"shape", `{"size":-1}`, `field "size": want a whole number from 0 to 65535, got -1`},
 		{"shape", `{"part":"x"}`, `field "part": want a number, got text`},

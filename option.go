@@ -10,7 +10,6 @@ import (
 
 // Bounds of what options take.
 const (
-	maxName     = 64
 	maxTags     = 32
 	maxTagKey   = 64
 	maxTagValue = 256
@@ -69,7 +68,7 @@ func (s settings) with(op string, opts []Option) (settings, error) {
 func Queue(name string) Option {
 	return Option{func(s *settings) error {
 		s.queue = name
-		return checkName("queue", name)
+		return engine.CheckName("queue", name)
 	}}
 }
 
@@ -228,21 +227,6 @@ func AllowUnknown() Option {
 func notNegative(what string, d time.Duration) error {
 	if d < 0 {
 		return invalid("", "%s(%s): want no negative time", what, d)
-	}
-	return nil
-}
-
-// checkName holds the rule for names of tasks and queues.
-func checkName(what, name string) error {
-	if name == "" || len(name) > maxName {
-		return invalid("", "%s name %q: want 1 to %d characters", what, name, maxName)
-	}
-	for _, c := range []byte(name) {
-		switch {
-		case 'a' <= c && c <= 'z', 'A' <= c && c <= 'Z', '0' <= c && c <= '9', c == '-', c == '_', c == '.':
-		default:
-			return invalid("", "%s name %q: want letters, digits and -_. only", what, name)
-		}
 	}
 	return nil
 }

@@ -1,6 +1,7 @@
 package faena_test
 
 import (
+	"slices"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -145,6 +146,40 @@ func TestOptionsRefused(t *testing.T) {
 	wantPanic(t, "Define Named", func() { faena.Define[int, int]("t", faena.Named("x")) })
 	if got := faena.Define[int, int]("a-b_C.9").Name(); got != "a-b_C.9" {
 		t.Errorf("Name() = %q, want a-b_C.9", got)
+	}
+}
+
+// A Task that nobody defined was stored without a name, and Map of it never ended.
+func TestZeroTaskIsRefused(t *testing.T) {
+	t.Parallel()
+	l := newLoop(0)
+	n := open(t, l, faena.Options{})
+	var zero faena.Task[int, int]
+	for name, call := range map[string]func() error{
+		"Go":    func() error { _, err := zero.Go(t.Context(), n, 1); return err },
+		"Run":   func() error { _, err := zero.Run(t.Context(), n, 1); return err },
+		"Batch": func() error { _, err := zero.Batch(t.Context(), n, []int{1}); return err },
+		"Map": func() (err error) {
+			for _, err = range zero.Map(t.Context(), n, slices.Values([]int{1})) {
+				break
+			}
+			return err
+		},
+		"Map with a window": func() (err error) {
+			for _, err = range zero.Map(t.Context(), n, slices.Values([]int{1}), faena.Window(1)) {
+				break
+			}
+			return err
+		},
+		"Submit":        func() error { _, err := n.Submit(t.Context(), "", nil, faena.AllowUnknown()); return err },
+		"SubmitBatch":   func() error { _, err := n.SubmitBatch(t.Context(), "", nil, faena.AllowUnknown()); return err },
+		"Handle":        func() error { return n.Handle(zero.With(nil)) },
+		"Batch of none": func() error { _, err := zero.Batch(t.Context(), n, nil); return err },
+	} {
+		wantCode(t, name, call(), faena.CodeInvalid)
+	}
+	if len(l.runs) != 0 {
+		t.Errorf("%d runs were stored, want none", len(l.runs))
 	}
 }
 

@@ -43,7 +43,7 @@ func (n *Node) SubmitBatch(ctx context.Context, task string, inputs []json.RawMe
 
 func (n *Node) submitRaw(ctx context.Context, task string, inputs []json.RawMessage, batch bool, opts []Option) ([]ID, error) {
 	op := "submit " + task
-	if err := checkName("task", task); err != nil {
+	if err := engine.CheckName("task", task); err != nil {
 		return nil, &Error{Code: CodeInvalid, Op: op, Err: err}
 	}
 	s := defaults()

@@ -3,12 +3,15 @@ package faena
 import (
 	"context"
 	"slices"
+
+	"github.com/faena-dev/faena/engine"
 )
 
 // Task is a named contract from In to Out: what a client submits and what a
 // handler implements. It is a pure value, made by [Define], never changes, may
 // be used concurrently and is usually a package variable. In and Out travel as
-// JSON.
+// JSON. The zero Task is none: what would submit or handle it is an error with
+// CodeInvalid.
 type Task[In, Out any] struct {
 	name string
 	set  settings
@@ -20,7 +23,7 @@ type Task[In, Out any] struct {
 // wrong.
 func Define[In, Out any](name string, opts ...Option) Task[In, Out] {
 	op := "define task " + name
-	if err := checkName("task", name); err != nil {
+	if err := engine.CheckName("task", name); err != nil {
 		panic(err)
 	}
 	s, err := defaults().with(op, opts)
@@ -32,6 +35,19 @@ func Define[In, Out any](name string, opts ...Option) Task[In, Out] {
 	}
 	s.tags = slices.Clip(s.tags)
 	return Task[In, Out]{name, s}
+}
+
+// settings are those of a call. A task that has no name was not made by Define,
+// and lacks the defaults too.
+func (t Task[In, Out]) settings(op string, opts []Option) (settings, error) {
+	if t.name == "" {
+		return settings{}, zeroTask(op)
+	}
+	return t.set.with(op+" "+t.name, opts)
+}
+
+func zeroTask(op string) error {
+	return invalid(op, "the task is its zero value: make it by Define")
 }
 
 // Name is the task's name.
@@ -75,7 +91,7 @@ func (t Task[In, Out]) WithCheck(fn func(context.Context, In) (Out, error), chec
 // at a limit, until ctx ends. Inside a handler, with its context, the run is a
 // child of the handler's run.
 func (t Task[In, Out]) Go(ctx context.Context, node *Node, in In, opts ...Option) (*Future[Out], error) {
-	s, err := t.set.with("submit "+t.name, opts)
+	s, err := t.settings("submit", opts)
 	if err != nil {
 		return nil, err
 	}
@@ -104,13 +120,12 @@ func (t Task[In, Out]) Run(ctx context.Context, node *Node, in In, opts ...Optio
 // Batch submits a run for each input, all of them or none, and gives their
 // futures in order.
 func (t Task[In, Out]) Batch(ctx context.Context, node *Node, inputs []In, opts ...Option) ([]*Future[Out], error) {
-	op := "submit " + t.name
-	s, err := t.set.with(op, opts)
+	s, err := t.settings("submit", opts)
 	if err != nil {
 		return nil, err
 	}
 	if s.named != "" {
-		return nil, invalid(op, "Named is for a single run")
+		return nil, invalid("submit "+t.name, "Named is for a single run")
 	}
 	o := order{task: t.name, set: &s, batch: true, inputs: make([][]byte, len(inputs)), futures: make([]*future, len(inputs))}
 	fs := make([]Future[Out], len(inputs))

@@ -3,6 +3,7 @@ package engine
 import (
 	"encoding/json"
 	"fmt"
+	"strings"
 	"time"
 )
 
@@ -64,12 +65,14 @@ func (s *State) UnmarshalText(b []byte) (err error) {
 
 // ParseState reads what String wrote.
 func ParseState(name string) (State, error) {
+	var names []string
 	for _, s := range States() {
 		if s.String() == name {
 			return s, nil
 		}
+		names = append(names, s.String())
 	}
-	return 0, &Error{Code: CodeInvalid, Op: "read state", Err: fmt.Errorf("%q is not a state: want one of %v", name, States())}
+	return 0, &Error{Code: CodeInvalid, Op: "read state", Err: fmt.Errorf("%q is not a state: want one of %s", name, strings.Join(names, ", "))}
 }
 
 // Tag is a pair of strings that runs are filtered by.

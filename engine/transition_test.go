@@ -2,6 +2,7 @@ package engine_test
 
 import (
 	"math"
+	"strings"
 	"testing"
 	"time"
 
@@ -102,8 +103,9 @@ func TestStates(t *testing.T) {
 			t.Errorf("%s.Terminal() = %v, want %v", s, !want, want)
 		}
 	}
-	if _, err := engine.ParseState("done"); engine.CodeOf(err) != engine.CodeInvalid {
-		t.Errorf("ParseState(done) = %v, want code invalid", err)
+	const want = "want one of scheduled, queued, running, waiting, retrying, succeeded, failed, cancelled"
+	if _, err := engine.ParseState("done"); engine.CodeOf(err) != engine.CodeInvalid || !strings.HasSuffix(err.Error(), want) {
+		t.Errorf("ParseState(done) = %v, want code invalid and %q", err, want)
 	}
 	if got := engine.State(99).String(); got != "state(99)" {
 		t.Errorf("State(99) = %q", got)

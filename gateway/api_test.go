@@ -221,6 +221,7 @@ func TestBadInput(t *testing.T) {
 		"tags of array":     {`{"task": "echo", "tags": ["a"]}`, "", 422, "invalid", "body.tags: want an object, got array"},
 		"attempts of text":  {`{"task": "echo", "attempts": "3"}`, "", 422, "invalid", "body.attempts: want a whole number, got string"},
 		"attempts of part":  {`{"task": "echo", "attempts": 1.5}`, "", 422, "invalid", "body.attempts"},
+		"endless attempts":  {`{"task": "echo", "attempts": ` + strings.Repeat("9", 1000) + `}`, "", 422, "invalid", "got number " + strings.Repeat("9", 57) + "..."},
 		"no attempts":       {`{"task": "echo", "attempts": 0}`, "", 422, "invalid", "1 to 65535"},
 		"unknown field":     {`{"task": "echo", "inputs": 1}`, "", 422, "invalid", "body.inputs: there is no such field"},
 		"odd task":          {`{"task": "a b"}`, "", 422, "invalid", "a b"},

@@ -155,13 +155,20 @@ func malformed(detail, remedy string) error {
 	return &Problem{Status: http.StatusBadRequest, Code: "json", Detail: detail, Remedy: remedy}
 }
 
+// maxValue bounds how much of a value stands in an error.
+const maxValue = 64
+
 func wrongType(bad *json.UnmarshalTypeError) error {
 	if bad.Field == "" {
 		return wrong("body", "want an object, got "+bad.Value, "send a JSON object")
 	}
 	// a field of an embedded struct is named with that struct, which JSON has not
 	field := strings.TrimPrefix(bad.Field, "settings.")
-	return wrong("body."+field, fmt.Sprintf("want %s, got %s", kindName(bad.Type), bad.Value), "send a value of that type")
+	got := bad.Value
+	if len(got) > maxValue {
+		got = got[:maxValue] + "..." // a number: there is nothing to be cut in the middle
+	}
+	return wrong("body."+field, fmt.Sprintf("want %s, got %s", kindName(bad.Type), got), "send a value of that type")
 }
 
 // kindName is what JSON calls values of a type.

@@ -86,13 +86,15 @@ func (g *Gateway) check(r *http.Request) error {
 		}
 	}
 	err := g.origins.Check(r)
-	if o := r.Header.Get("Origin"); err == nil && o != "" && r.Header.Get("Sec-Fetch-Site") != "same-origin" && !sameHost(o, r.Host) {
-		err = fmt.Errorf("it comes from %q", o)
-	}
-	if err != nil {
+	o, site := r.Header.Get("Origin"), r.Header.Get("Sec-Fetch-Site")
+	if err != nil || o != "" && site != "same-origin" && !sameHost(o, r.Host) {
+		from := fmt.Sprintf("it comes from %q", o)
+		if o == "" {
+			from = fmt.Sprintf("its browser says it is %s", site)
+		}
 		return &Problem{
 			Status: http.StatusForbidden, Code: "origin",
-			Detail: "requests from pages of other sites are refused: " + err.Error(),
+			Detail: "requests from pages of other sites are refused: " + from,
 			Remedy: "send it from faena's own pages, or from a program that sets no Origin header",
 		}
 	}

@@ -105,8 +105,12 @@ func TestOrigins(t *testing.T) {
 		{"POST", "/runs/nonsense/cancel", []string{"Sec-Fetch-Site", "same-origin", "Origin", "null"}, 404},
 		{"POST", "/queues/q/pause", []string{"Sec-Fetch-Site", "none"}, 403},
 	} {
-		if w := send(g, c.method, c.path, "", c.headers...); w.Code != c.want {
+		w := send(g, c.method, c.path, "", c.headers...)
+		if w.Code != c.want {
 			t.Errorf("%s %s with %q = %d, want %d: %s", c.method, c.path, c.headers, w.Code, c.want, w.Body)
+		}
+		if strings.Contains(w.Body.String(), "browser is out of date") { // net/http's words
+			t.Errorf("%s %s with %q = %s, want where it comes from", c.method, c.path, c.headers, w.Body)
 		}
 	}
 }

@@ -6,6 +6,7 @@ import (
 	"net/http"
 	"runtime"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -62,7 +63,7 @@ func newMetrics(g *Gateway) (*prometheus.Registry, *metrics) {
 func (m *metrics) observe(r *http.Request, status int, took time.Duration) {
 	route := "none"
 	if r.Pattern != "" {
-		route = r.Pattern
+		route = strings.TrimSuffix(r.Pattern, "{$}") // which says to the mux that it is the whole path
 	}
 	method := r.Method
 	switch method {

@@ -82,6 +82,7 @@ func TestMetrics(t *testing.T) {
 	send(g, "GET", "/nope/1", "")
 	send(g, "GET", "/nope/2", "")
 	send(g, "BREW", "/nope", "")
+	send(g, "GET", "/", "")
 	w := send(g, "GET", "/metrics", "")
 	if w.Code != http.StatusOK {
 		t.Fatalf("/metrics = %d", w.Code)
@@ -91,6 +92,7 @@ func TestMetrics(t *testing.T) {
 		`faena_runs{queue="quick",state="succeeded",task="echo"} 1`, `faena_engine_up 1`, `faena_accepting 1`, `faena_nodes 1`, `faena_slots 4`, `faena_slots_busy 0`,
 		`faena_index_lag `, `faena_queue_paused{queue="quick"} 0`, `faena_queue_workers{queue="quick"} 1`,
 		`faena_http_requests_total{method="POST",route="POST /api/v1/runs",status="201"} 1`,
+		`faena_http_requests_total{method="GET",route="GET /",status="200"} 1`,
 		`faena_http_requests_total{method="GET",route="none",status="404"} 2`, `faena_http_requests_total{method="other",route="none",status="404"} 1`,
 		`faena_http_request_duration_seconds_count{route="none"} 3`, `version="1.2.3"`, "go_goroutines ", "process_cpu_seconds_total ",
 	} {

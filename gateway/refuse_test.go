@@ -59,6 +59,52 @@ func TestImpossibleConditions(t *testing.T) {
 	}
 }
 
+// A run was stored in a queue that nobody takes its task from, and the queue made.
+func TestQueueThatNobodyTakesTheTaskFromIsRefused(t *testing.T) {
+	t.Parallel()
+	g := onDisk(t, gateway.Options{})
+	for !strings.Contains(send(g, "GET", "/api/v1/nodes", "").Body.String(), `"echo"`) { // it has not told of itself yet
+		if err := t.Context().Err(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for path, body := range map[string]string{
+		"/api/v1/runs":       `{"task": "echo", "input": 1, "queue": "nope"`,
+		"/api/v1/runs:batch": `{"task": "echo", "inputs": [1], "queue": "nope"`,
+	} {
+		p := read[gateway.Problem](t, send(g, "POST", path, body+"}"), http.StatusUnprocessableEntity)
+		if p.Code != "unknown_task" || !strings.Contains(p.Detail, `from queue "nope", but from quick`) || !strings.Contains(p.Remedy, "wait_for_worker") {
+			t.Errorf("POST %s to a queue that nobody takes from = %+v, want code unknown_task, the queue and the remedy", path, p)
+		}
+	}
+	if w := send(g, "GET", "/api/v1/queues", ""); strings.Contains(w.Body.String(), "nope") {
+		t.Errorf("queues = %s, want none of that name", w.Body)
+	}
+	for path, body := range map[string]string{
+		"/api/v1/runs":       `{"task": "echo", "input": 1, "queue": "nope", "wait_for_worker": true}`,
+		"/api/v1/runs:batch": `{"task": "echo", "inputs": [1], "queue": "quick"}`,
+	} {
+		if w := send(g, "POST", path, body); w.Code != http.StatusCreated {
+			t.Errorf("POST %s %s = %d %s, want 201", path, body, w.Code, w.Body)
+		}
+	}
+}
+
+// Lists of states were printed as Go prints a slice.
+func TestStatesInWords(t *testing.T) {
+	t.Parallel()
+	g := onFake(t, &fake{}, gateway.Options{})
+	const want = "scheduled, queued, running, waiting, retrying, succeeded, failed, cancelled"
+	for what, p := range map[string]gateway.Problem{
+		"query": read[gateway.Problem](t, send(g, "GET", "/api/v1/runs?state=foo", ""), http.StatusBadRequest),
+		"body":  read[gateway.Problem](t, send(g, "POST", "/api/v1/runs:cancel", `{"states": ["foo"]}`), http.StatusUnprocessableEntity),
+	} {
+		if !strings.HasSuffix(p.Remedy, " of "+want) {
+			t.Errorf("remedy of a wrong state in the %s = %q, want %q at its end", what, p.Remedy, want)
+		}
+	}
+}
+
 // Remedies spoke of something else than what was wrong.
 func TestRemediesFitTheRequest(t *testing.T) {
 	t.Parallel()

@@ -68,6 +68,15 @@ func possible(q faena.Query, where string) error {
 	return nil
 }
 
+// stateNames are those that a state may have.
+func stateNames() string {
+	var names []string
+	for _, s := range faena.States() {
+		names = append(names, s.String())
+	}
+	return strings.Join(names, ", ")
+}
+
 // names matches what may be the name of a task or a queue.
 var names = regexp.MustCompile(`^[A-Za-z0-9._-]{1,64}$`)
 
@@ -78,7 +87,7 @@ func readParameter(q *faena.Query, name, s string) (err error) {
 		for one := range strings.SplitSeq(s, ",") {
 			st, err := faena.ParseState(one)
 			if err != nil {
-				return wrong(at, fmt.Sprintf("%q is no state", one), fmt.Sprintf("use one of %v", faena.States()))
+				return wrong(at, fmt.Sprintf("%q is no state", one), "use one of "+stateNames())
 			}
 			q.States = append(q.States, st)
 		}
@@ -254,7 +263,7 @@ func (s *selection) query() (faena.Query, error) {
 	for _, name := range s.States {
 		st, err := faena.ParseState(name)
 		if err != nil {
-			return q, wrong("body.states", fmt.Sprintf("%q is no state", name), fmt.Sprintf("use some of %v", faena.States()))
+			return q, wrong("body.states", fmt.Sprintf("%q is no state", name), "use some of "+stateNames())
 		}
 		q.States = append(q.States, st)
 	}

@@ -5,6 +5,8 @@ import (
 	"encoding/json"
 	"fmt"
 	"net/http"
+	"slices"
+	"strings"
 	"time"
 
 	"github.com/faena-dev/faena"
@@ -15,7 +17,7 @@ const maxWait = time.Minute
 
 // settings of a run, as a request writes them.
 type settings struct {
-	Queue         string            `json:"queue,omitempty" doc:"where it waits; default the task's own where this server has its definition, else the one that live workers take the task from"`
+	Queue         string            `json:"queue,omitempty" doc:"where it waits, which live workers take the task from; default the task's own where this server has its definition, else the one that live workers take the task from"`
 	Tags          map[string]string `json:"tags,omitempty" doc:"pairs that runs are filtered by"`
 	Delay         string            `json:"delay,omitempty" doc:"before it may start, such as 90s; default none"`
 	At            string            `json:"at,omitempty" doc:"when it may start, in RFC 3339; default at once"`
@@ -23,7 +25,7 @@ type settings struct {
 	Deadline      string            `json:"deadline,omitempty" doc:"when it fails if it has not ended, in RFC 3339; default never"`
 	Attempts      *int              `json:"attempts,omitempty" doc:"how often it is tried in all; default the task's own where this server has its definition, else 5; 5, too, if only backoff is given"`
 	Backoff       string            `json:"backoff,omitempty" doc:"before the second attempt, doubled for each further one; default the task's own where this server has its definition, else 1s; 1s, too, if only attempts is given"`
-	WaitForWorker bool              `json:"wait_for_worker,omitempty" doc:"store it even if no live worker knows the task; default false"`
+	WaitForWorker bool              `json:"wait_for_worker,omitempty" doc:"store it even if no live worker knows the task, or takes it from the queue; default false"`
 }
 
 // submission is the body that submits a run.
@@ -117,6 +119,36 @@ func (s *settings) times() ([]faena.Option, error) {
 	return opts, nil
 }
 
+// taken refuses a queue that no live worker takes the task from, while some take it
+// from another: the run would wait for ever, and the queue stand in every list.
+func (g *Gateway) taken(ctx context.Context, task string, s *settings) error {
+	if s.WaitForWorker || !names.MatchString(s.Queue) { // what is no name the node refuses
+		return nil
+	}
+	nodes, err := g.node.Nodes(ctx)
+	if err != nil {
+		return fmt.Errorf("see who takes task %s: %w", task, err)
+	}
+	var queues []string
+	for i := range nodes {
+		for _, r := range nodes[i].Routes {
+			if r.Task == task {
+				queues = append(queues, r.Queue)
+			}
+		}
+	}
+	if len(queues) == 0 || slices.Contains(queues, s.Queue) { // of none the node says it
+		return nil
+	}
+	slices.Sort(queues)
+	message := fmt.Sprintf("no live worker takes task %q from queue %q, but from %s", task, s.Queue, strings.Join(slices.Compact(queues), ", "))
+	return &Problem{
+		Status: http.StatusUnprocessableEntity, Code: string(faena.CodeUnknownTask), Detail: "body.queue: " + message,
+		Remedy: `leave the queue out, start a worker that takes the task from it, or send "wait_for_worker": true to store the run until one does`,
+		Errors: []Fault{{Location: "body.queue", Message: message}},
+	}
+}
+
 // noTask says that a request names no task.
 func noTask() error {
 	return wrong("body.task", "no task is named", "send the name of a task; /api/v1/nodes lists those that live workers know")
@@ -139,6 +171,9 @@ func (g *Gateway) submit(w http.ResponseWriter, r *http.Request) error {
 	}
 	opts, err := s.options()
 	if err != nil {
+		return err
+	}
+	if err := g.taken(r.Context(), s.Task, &s.settings); err != nil {
 		return err
 	}
 	id, err := g.node.Submit(trace(r.Context(), r.Header), s.Task, s.Input, opts...)
@@ -200,6 +235,9 @@ func (g *Gateway) submitBatch(w http.ResponseWriter, r *http.Request) error {
 	}
 	opts, err := b.options()
 	if err != nil {
+		return err
+	}
+	if err := g.taken(r.Context(), b.Task, &b.settings); err != nil {
 		return err
 	}
 	ids, err := g.node.SubmitBatch(trace(r.Context(), r.Header), b.Task, b.Inputs, opts...)

@@ -144,8 +144,25 @@ func environment(flags *pflag.FlagSet) (err error) {
 		if serr := f.Value.Set(v); serr != nil {
 			err = usage("%s=%q: %w", name[0], v, accepted(f, serr))
 		}
+		f.Annotations[fromEnv] = name
 	})
 	return err
+}
+
+// fromEnv marks a flag whose value the environment gave.
+const fromEnv = "from env"
+
+// said is what a flag's value stands behind in errors: the flag, or the variable
+// of the environment that gave it. It is empty if nobody gave one.
+func said(flags *pflag.FlagSet, name string) string {
+	f := flags.Lookup(name)
+	switch {
+	case f.Annotations[fromEnv] != nil:
+		return variable(name) + "="
+	case f.Changed:
+		return "--" + name + " "
+	}
+	return ""
 }
 
 // stateDir is a directory for what this user's faena keeps.

@@ -8,10 +8,15 @@ import (
 
 	"github.com/faena-dev/faena"
 	"github.com/faena-dev/faena/engine/embedded"
+	"github.com/faena-dev/faena/internal/workdir"
 )
 
-// complete offers the values of flags that have but a few, to shells.
+// complete offers the values of flags that have but a few, to shells, and no files
+// for arguments that are none.
 func complete(cmd *cobra.Command) {
+	if cmd.ValidArgsFunction == nil {
+		cmd.ValidArgsFunction = cobra.NoFileCompletions
+	}
 	cmd.Flags().VisitAll(func(f *pflag.Flag) {
 		if values := choices(f); values != nil {
 			// The error is for a flag that is not the command's.
@@ -53,6 +58,31 @@ func firstOf(values []string) cobra.CompletionFunc {
 		}
 		return values, cobra.ShellCompDirectiveNoSpace | cobra.ShellCompDirectiveNoFileComp
 	}
+}
+
+// interrupted completes the id of work that was left behind.
+func interrupted(_ *cobra.Command, args []string, _ string) ([]string, cobra.ShellCompDirective) {
+	var ids []string
+	if root, err := stateDir("work"); err == nil && len(args) == 0 {
+		all, _ := workdir.List(root) // without it nothing is offered
+		for _, e := range all {
+			if !e.Running {
+				ids = append(ids, cobra.CompletionWithDesc(e.ID, commandLine(e.Args)))
+			}
+		}
+	}
+	return ids, cobra.ShellCompDirectiveNoFileComp
+}
+
+// tasks completes a task by those of this program.
+func (a *app) tasks(_ *cobra.Command, args []string, _ string) ([]string, cobra.ShellCompDirective) {
+	var names []string
+	if len(args) == 0 {
+		for _, h := range a.handlers() {
+			names = append(names, h.Task())
+		}
+	}
+	return names, cobra.ShellCompDirectiveNoFileComp
 }
 
 // plainUsages takes the marks of names out of what flags do, for what shows it as

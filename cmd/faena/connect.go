@@ -19,6 +19,7 @@ import (
 	"github.com/faena-dev/faena/engine"
 	"github.com/faena-dev/faena/engine/embedded"
 	"github.com/faena-dev/faena/engine/natsengine"
+	"github.com/faena-dev/faena/tasks/scrape/link"
 )
 
 // remote is how a command finds its server.
@@ -64,7 +65,7 @@ func (r *remote) address() (embedded.Address, error) {
 		}
 		return local, nil
 	}
-	server, err := serverURL(r.server)
+	server, err := serverURL(said(r.flags, "server"), r.server)
 	if err != nil {
 		return embedded.Address{}, err
 	}
@@ -90,25 +91,27 @@ func (r *remote) token() (string, error) {
 	return v, nil
 }
 
-// serverURL checks the addresses of servers, and lets their scheme be left out.
-func serverURL(s string) (string, error) {
+// serverURL checks the addresses of servers, and lets their scheme be left out; as
+// is how they were said.
+func serverURL(as, s string) (string, error) {
 	all := strings.Split(s, ",")
 	for i, one := range all {
 		one = strings.TrimSpace(one)
+		shown := link.Shown(one)
 		if !strings.Contains(one, "://") {
 			one = "nats://" + one
 		}
 		u, err := url.Parse(one)
-		if err != nil || u.Hostname() == "" {
-			return "", usage("--server %q is no address: want nats://host:port", s)
+		if err != nil || u.Hostname() == "" || strings.Count(u.Host, ":") > 1 && u.Host[0] != '[' {
+			return "", usage("%s%q is no address: want nats://host:port, and an IPv6 address in brackets", as, shown)
 		}
 		if _, err := strconv.ParseUint(cmp.Or(u.Port(), "0"), 10, 16); err != nil {
-			return "", usage("--server %q: want a port up to 65535", s)
+			return "", usage("%s%q: want a port up to 65535", as, shown)
 		}
 		switch u.Scheme {
 		case "nats", "tls", "ws", "wss":
 		default:
-			return "", usage("--server %q: want a NATS address, nats://host:port, as faena serve prints it", s)
+			return "", usage("%s%q: want a NATS address, nats://host:port, as faena serve prints it", as, shown)
 		}
 		all[i] = one
 	}
@@ -194,7 +197,7 @@ func unreached(err error) error {
 	}
 	switch why := e.Err.Error(); {
 	case strings.Contains(why, "pass the secret"):
-		err = errSecret
+		return &fault{exitRefused, &faena.Error{Code: e.Code, Op: e.Op, Err: errSecret}} // not unavailable: trying again is of no use
 	case strings.Contains(why, "no servers available"):
 		err = errors.New("nothing answers there: start faena serve, with --nats-listen, or say by --server where one is")
 	default:

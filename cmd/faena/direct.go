@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"log/slog"
 	"path/filepath"
 	"strconv"
 	"strings"
@@ -33,6 +34,8 @@ type direct struct {
 	// refused tells that a run of one of the tasks failed because its input asks for
 	// what cannot be done; nil if a failure never says so.
 	refused func(task string, err error) bool
+	// full tells that there is no room for results; default by the disk.
+	full func() bool
 	// setup adds the command's flags, and gives what checks its arguments and
 	// makes the job of them. Nothing has been stored by then, so that is where bad
 	// input is to be found.
@@ -145,10 +148,15 @@ func (a *app) here(ctx context.Context, d *direct, j job) error {
 		}
 	}
 	defer dir.Close() //nolint:errcheck // nothing is written by it
+	ctx, full, stop := d.whileRoom(ctx, dir.Data())
+	defer stop()
 	s, err := a.open(ctx, d, dir)
 	if err == nil {
 		err = a.work(ctx, s.Node, j, dir)
-		err = errors.Join(err, a.endDirect(s, dir.ID))
+		if f, ok := errors.AsType[*fault](context.Cause(ctx)); ok && err != nil {
+			err = f
+		}
+		err = errors.Join(err, a.endDirect(s, dir.ID, full))
 	}
 	f, failed := errors.AsType[*fault](err)
 	failed = failed && (f.exit == exitFailed || f.exit == exitUsage)
@@ -165,18 +173,34 @@ func (a *app) here(ctx context.Context, d *direct, j job) error {
 }
 
 // endDirect closes a session. Work that does not listen keeps it, and a person
-// who waits is told what else there is to do.
-func (a *app) endDirect(s *session, id string) error {
+// who waits is told what else there is to do. On a full disk it may never close;
+// then it is left as it is, as by a crash.
+func (a *app) endDirect(s *session, id string, full <-chan struct{}) error {
 	late := time.AfterFunc(slowToEnd, func() {
 		a.note("waiting for work under way to end; Ctrl-C ends it at once, and faena resume %s goes on", id)
 	})
 	defer late.Stop()
-	return s.Close()
+	closed := make(chan error, 1)
+	go func() { closed <- s.Close() }()
+	select {
+	case err := <-closed:
+		return err
+	case <-full:
+	}
+	last := time.NewTimer(slowToEnd / 2)
+	defer last.Stop()
+	select {
+	case err := <-closed:
+		return err
+	case <-last.C:
+		return nil
+	}
 }
 
 // open starts an engine of the command's own.
 func (a *app) open(ctx context.Context, d *direct, dir *workdir.Dir) (*session, error) {
-	o := embedded.Options{Dir: dir.Data(), Version: programVersion(), Logger: a.quiet()}
+	log := slog.New(hushed{a.quiet().Handler(), d, dir.Data()})
+	o := embedded.Options{Dir: dir.Data(), Version: programVersion(), Logger: log}
 	eng, err := embedded.Open(ctx, o)
 	if weak, ok := errors.AsType[*embedded.NotDurableError](err); ok {
 		a.note("%s is on %s: a power cut may lose what is done (XDG_STATE_HOME chooses another disk)", filepath.Dir(weak.Dir), weak.FileSystem)

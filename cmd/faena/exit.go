@@ -32,7 +32,8 @@ const exitCodesText = `faena exits with
        later
     4  what was named is not there: a run, a queue, something to resume
     5  refused, because it contradicts what is there: a data directory in use, a
-       task that no live worker knows, a run that has ended, another version
+       task that no live worker knows, a run that has ended, another version, a
+       secret that is not the server's
    70  a fault of faena itself
   141  the output was not read to its end, as by head; what a direct command had
        done is kept for faena resume

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 	"testing"
 
 	"github.com/faena-dev/faena"
@@ -39,8 +40,16 @@ func TestServerURL(t *testing.T) {
 		"http://a.test":        "",
 		"nats://":              "",
 		"nats://a b":           "",
+		"::":                   "",
+		"::1:4222":             "",
+		"[::1]:4222":           "nats://[::1]:4222",
+		"nats://me:secret@::":  "",
+		"http://me:secret@a":   "",
 	} {
-		got, err := main.ServerURL(in)
+		got, err := main.ServerURL("--server ", in)
+		if err != nil && (main.ExitCode(t.Context(), err) != 2 || strings.Contains(err.Error(), "secret")) {
+			t.Errorf("ServerURL(%q) = %v, want exit code 2 and no password", in, err)
+		}
 		if got != want || (err == nil) != (want != "") {
 			t.Errorf("ServerURL(%q) = %q, %v, want %q", in, got, err, want)
 		}

@@ -24,6 +24,12 @@ var (
 	CommandLine = commandLine
 )
 
+// crowded takes the disk for full while there is a file $FULL.
+func crowded() bool {
+	_, err := os.Stat(os.Getenv("FULL"))
+	return err == nil
+}
+
 type stepsIn struct {
 	N    int           `json:"n"`
 	Each time.Duration `json:"each"`
@@ -35,7 +41,7 @@ var stepsTask = faena.Define[stepsIn, int]("steps", faena.Queue("steps"), faena.
 // steps is one run of many steps, each with a line in a file.
 func steps() direct {
 	return direct{
-		use: "steps N", short: "Take N steps",
+		use: "steps N", short: "Take N steps", full: crowded,
 		handlers: func() []faena.Handler { return []faena.Handler{stepsTask.With(takeSteps)} },
 		setup: func(flags *pflag.FlagSet) func([]string) (job, error) {
 			var in stepsIn
@@ -97,7 +103,7 @@ var deafTask = faena.Define[deafIn, int]("deaf", faena.Queue("deaf"))
 // deafs is one run that never ends, whatever it is told.
 func deafs() direct {
 	return direct{
-		use: "deaf LOG", short: "Never end",
+		use: "deaf LOG", short: "Never end", full: crowded,
 		handlers: func() []faena.Handler {
 			return []faena.Handler{deafTask.With(func(_ context.Context, in deafIn) (int, error) {
 				if err := appendLine(in.Log, "began"); err != nil {

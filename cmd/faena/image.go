@@ -5,7 +5,6 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
-	"time"
 
 	"github.com/spf13/pflag"
 
@@ -129,8 +128,7 @@ func imageLine(o imaging.Outcome) string {
 	if o.Done == nil {
 		return "failed " + in + ": " + screen.Clean(o.Error)
 	}
-	line := fmt.Sprintf("ok     %s → %s, %dx%d, %d ms",
-		in, out, o.Width, o.Height, o.Elapsed.Round(time.Millisecond).Milliseconds())
+	line := fmt.Sprintf("ok     %s → %s, %dx%d, %d ms", in, out, o.Width, o.Height, o.ElapsedMS)
 	if o.Frames > 1 {
 		line += fmt.Sprintf(", %d frames", o.Frames)
 	}

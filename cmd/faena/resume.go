@@ -26,7 +26,7 @@ long commands are cut; -o json has all of them.`,
 		Example: `  faena resume
   faena resume factorial-k3m9qd7a
   faena resume --remove factorial-k3m9qd7a`,
-		Args: between(0, 1, "one ID at most", "faena resume factorial-k3m9qd7a"),
+		Args: between(0, 1, "one ID at most", "faena resume factorial-k3m9qd7a"), ValidArgsFunction: interrupted,
 	}
 	out := formatFlag(cmd.Flags())
 	remove := cmd.Flags().Bool("remove", false, "give up the work of ID instead")

@@ -36,9 +36,10 @@ crawl; a summary goes to standard error.
 Only the hosts of the URLs are crawled unless others are asked for, and only they
 may have private addresses. robots.txt is obeyed.
 
-A file is written while the crawl goes on, and what it had is lost. If that is cut short, faena resume goes
-on with both: pages fetched before, but for the batch under way, are not fetched
-again and no line comes twice.`,
+A file (-o) is written while the crawl goes on, and what it held before is lost.
+A crawl that was cut short goes on by faena resume, and so does its file: pages
+fetched before, but for the batch under way, are not fetched again, and no line
+comes twice.`,
 		example: `  faena scrape https://example.com/docs/ -o docs.jsonl
   faena scrape https://example.com/ --depth 2 --concurrency 2 --delay 500ms
   faena scrape https://example.com/ --host www.example.com --max-pages 1000`,

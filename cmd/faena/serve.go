@@ -8,6 +8,7 @@ import (
 	"net"
 	"os"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -19,6 +20,7 @@ import (
 
 // pool is how a process executes runs.
 type pool struct {
+	flags  *pflag.FlagSet
 	slots  int
 	grace  time.Duration
 	name   string
@@ -27,7 +29,7 @@ type pool struct {
 }
 
 func poolFlags(flags *pflag.FlagSet) *pool {
-	p := &pool{}
+	p := &pool{flags: flags}
 	flags.IntVar(&p.slots, "slots", 0, "attempts executed at a time (default one per CPU)")
 	flags.DurationVar(&p.grace, "grace", 30*time.Second, "what attempts under way are given to end at shutdown")
 	flags.StringVar(&p.name, "name", "", "name of this process, for people (default host and pid)")
@@ -40,11 +42,11 @@ func poolFlags(flags *pflag.FlagSet) *pool {
 // options are a node's, checked.
 func (p *pool) options(a *app) (faena.Options, error) {
 	o := faena.Options{Name: p.name, Version: programVersion(), Slots: p.slots, Grace: p.grace}
-	if p.slots < 0 {
-		return o, usage("--slots %d: want at least 1", p.slots)
+	if as := said(p.flags, "slots"); as != "" && p.slots < 1 {
+		return o, usage("%s%d: want at least 1", as, p.slots)
 	}
-	if err := notNegative("grace", p.grace); err != nil {
-		return o, err
+	if p.grace < 0 {
+		return o, usage("%s%v: want nothing negative", said(p.flags, "grace"), p.grace)
 	}
 	if p.grace == 0 {
 		o.Grace = -1
@@ -56,7 +58,7 @@ func (p *pool) options(a *app) (faena.Options, error) {
 	case "json":
 		o.Logger = slog.New(slog.NewJSONHandler(a.err, h))
 	default:
-		return o, usage("--log-format %q: want text or json", p.format)
+		return o, usage("%s%q: want text or json", said(p.flags, "log-format"), p.format)
 	}
 	return o, nil
 }
@@ -159,12 +161,12 @@ func (a *app) openServer(ctx context.Context, s *serving, opts faena.Options, fa
 // check finds what is wrong before anything is opened.
 func (s *serving) check() (err error) {
 	if s.durability != embedded.Strict && s.durability != embedded.Fast {
-		return usage("--durability %q: want strict or fast", s.durability)
+		return usage("%s%q: want strict or fast", said(s.flags, "durability"), s.durability)
 	}
-	if err := listenable("listen", s.http, defaultHTTP, s.insecure); err != nil {
+	if err := listenable(said(s.flags, "listen"), s.http, defaultHTTP, s.insecure); err != nil {
 		return err
 	}
-	if err := listenable("nats-listen", s.nats, defaultNATS, s.insecure); err != nil {
+	if err := listenable(said(s.flags, "nats-listen"), s.nats, defaultNATS, s.insecure); err != nil {
 		return err
 	}
 	if s.data == "" {
@@ -198,24 +200,27 @@ func ownDir(dir string) error {
 }
 
 // listenable refuses to be reached from elsewhere unless that is spelled out.
-func listenable(flag, addr, example string, insecure bool) error {
+func listenable(as, addr, example string, insecure bool) error {
 	host, port, err := net.SplitHostPort(addr)
 	if err == nil {
 		_, err = strconv.ParseUint(port, 10, 16)
 	}
 	if err != nil {
-		return usage("--%s %q: want host:port, such as %s, with a port from 0 to 65535", flag, addr, example)
+		return usage("%s%q: want host:port, such as %s, with a port from 0 to 65535", as, addr, example)
 	}
 	if isLoopback(host) || insecure {
 		return nil
 	}
-	return refused("--%s %s can be reached from other machines, and what is sent there is not encrypted: choose 127.0.0.1, or say --insecure", flag, addr)
+	return refused("%s%s can be reached from other machines, and what is sent there is not encrypted: choose 127.0.0.1, or say --insecure", as, addr)
 }
 
 // explain adds what to do about an error of opening.
 func (s *serving) explain(err error) error {
 	if _, ok := errors.AsType[*embedded.NotDurableError](err); ok {
 		return fmt.Errorf("%w (--data, --durability)", err)
+	}
+	if e, ok := errors.AsType[*faena.Error](err); ok && strings.HasPrefix(e.Op, "listen for NATS") {
+		return fmt.Errorf("%w by --nats-listen, or end what has this one", err) // behind "choose another address"
 	}
 	return err
 }

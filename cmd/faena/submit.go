@@ -45,7 +45,8 @@ the task from, unless --wait is given: then the run waits for one.`,
 		Example: `  faena run report --input '{"month": 5}'
   faena run report --input @month.json --detach
   generate | faena run report --input - --tag customer=acme`,
-		Args: exactly(1, "one TASK", "faena run report --input '{\"month\": 5}'"),
+		Args:              exactly(1, "one TASK", "faena run report --input '{\"month\": 5}'"),
+		ValidArgsFunction: a.tasks,
 	}
 	s := &submission{remote: serverFlags(cmd.Flags())}
 	f := cmd.Flags()
@@ -81,6 +82,9 @@ func (s *submission) options(cmd *cobra.Command) ([]faena.Option, error) {
 			return nil, err
 		}
 	}
+	if cmd.Flags().Changed("expire-in") && s.expire == 0 {
+		return nil, usage("--expire-in %v: want more than nothing, or leave it out for no end", s.expire)
+	}
 	var opts []faena.Option
 	if s.queue != "" {
 		opts = append(opts, faena.Queue(s.queue))
@@ -114,14 +118,24 @@ func readInput(arg string, stdin io.Reader) (json.RawMessage, error) {
 		return nil, usage("read the input: %w", err)
 	}
 	data = bytes.TrimSpace(data)
-	var v any
-	if err := json.Unmarshal(data, &v); err != nil {
+	if len(data) > maxInput {
+		return nil, oversized(len(data))
+	}
+	var raw json.RawMessage // which takes any JSON; a number, say, may be too large for Go's
+	if err := json.Unmarshal(data, &raw); err != nil {
 		if bad, ok := errors.AsType[*json.SyntaxError](err); ok {
 			return nil, usage("%s is not JSON: %w, at byte %d; a text needs double quotes of its own, as in '\"text\"'", from, err, bad.Offset)
 		}
 		return nil, usage("%s is not JSON: %w", from, err)
 	}
-	return data, nil
+	return raw, nil
+}
+
+// maxInput is the most bytes of an input, as Options.MaxInput has it by default.
+const maxInput = 64 << 20
+
+func oversized(size int) error {
+	return usage("the input has %d bytes, more than the %d a run's may have: put it into a file that the workers can read, and give the run its path", size, maxInput)
 }
 
 func (a *app) submitted(ctx context.Context, s *submission, task string, input json.RawMessage, opts []faena.Option) (err error) {
@@ -136,7 +150,7 @@ func (a *app) submitted(ctx context.Context, s *submission, task string, input j
 	case faena.CodeUnknownTask:
 		return fmt.Errorf("%w: start a worker that does, or say --wait to let the run wait for one", err)
 	case faena.CodeTooLarge:
-		return usage("the input has %d bytes, more than a run's may have: put it into a file that the workers can read, and give the run its path", len(input))
+		return oversized(len(input))
 	default:
 		return err
 	}

@@ -108,8 +108,28 @@ func testUnknownID(b *bed) {
 	far.At = time.Now().AddDate(300, 0, 0).UnixMilli()
 	b.wantCode("Submit of a run to be started in 300 years", b.client.Submit(b.ctx(), []engine.Run{far}), engine.CodeInvalid)
 	b.wantCode("SubmitBatch of it", b.client.SubmitBatch(b.ctx(), []engine.Run{far}), engine.CodeInvalid)
+	b.misnamed()
 	err = b.client.Pause(b.ctx(), "nowhere")
 	b.wantCode("Pause of a queue that is not there", err, engine.CodeNotFound)
+}
+
+// misnamed submits runs whose task or queue cannot be one, behind a good one: they
+// were stored, and what could not be parked was tried for ever.
+func (b *bed) misnamed() {
+	b.t.Helper()
+	for _, name := range []string{"", "a b", "a/b", "ä", strings.Repeat("x", 65)} {
+		task, in := b.run(name, "1"), b.run("echo", "1")
+		in.Queue = name
+		for what, bad := range map[string]engine.Run{"task": task, "queue": in} {
+			what = fmt.Sprintf("%s %q", what, name)
+			good := b.run("echo", "1")
+			b.wantCode("Submit of "+what, b.client.Submit(b.ctx(), []engine.Run{good, bad}), engine.CodeInvalid)
+			b.wantCode("SubmitBatch of "+what, b.client.SubmitBatch(b.ctx(), []engine.Run{bad}), engine.CodeInvalid)
+			if is, err := b.client.Find(b.ctx(), []engine.ID{good.ID, bad.ID}); err != nil || len(is) != 0 {
+				b.t.Errorf("Find after Submit of %s = %v, %v, want nothing", what, is, err)
+			}
+		}
+	}
 }
 
 func (b *bed) wantCode(what string, err error, want engine.Code) {

@@ -38,6 +38,9 @@ func (e *Engine) Submit(ctx context.Context, runs []engine.Run) error {
 	if err := e.accepting(); err != nil {
 		return err
 	}
+	if err := named(runs); err != nil {
+		return err
+	}
 	for i := range runs {
 		if err := e.prepare(ctx, &runs[i]); err != nil {
 			return err
@@ -51,6 +54,21 @@ func (e *Engine) Submit(ctx context.Context, runs []engine.Run) error {
 		err = e.submitAgain(ctx, runs)
 	}
 	return submitError(ctx, err)
+}
+
+// named refuses names that no subject can hold, before anything is stored: a run
+// without a task could not be parked, nor leave its queue.
+func named(runs []engine.Run) error {
+	for i := range runs {
+		err := engine.CheckName("task", runs[i].Task)
+		if err == nil {
+			err = engine.CheckName("queue", runs[i].Queue)
+		}
+		if err != nil {
+			return &engine.Error{Code: engine.CodeInvalid, Op: "submit", Err: err}
+		}
+	}
+	return nil
 }
 
 // submitError is what a caller is told. One whose context ended while the runs
@@ -124,6 +142,9 @@ func (e *Engine) SubmitBatch(ctx context.Context, runs []engine.Run) error {
 		return nil
 	}
 	if err := e.accepting(); err != nil {
+		return err
+	}
+	if err := named(runs); err != nil {
 		return err
 	}
 	for i := range runs {

@@ -110,8 +110,8 @@ type Done struct {
 	SHA256 string `json:"sha256"`
 	// Unchanged says that the same output was there already.
 	Unchanged bool `json:"unchanged,omitempty"`
-	// Elapsed is what the file took, waiting for memory included.
-	Elapsed time.Duration `json:"elapsed_ns"`
+	// ElapsedMS is what the file took, waiting for memory included.
+	ElapsedMS int64 `json:"elapsed_ms"`
 }
 
 // Input says what to do with many files.

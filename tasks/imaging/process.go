@@ -30,7 +30,7 @@ func (h *handlers) process(ctx context.Context, f File) (Done, error) {
 	}
 	return Done{
 		Format: r.Format, WidthIn: r.WidthIn, HeightIn: r.HeightIn, Width: r.Width, Height: r.Height, Frames: r.Frames,
-		BytesIn: r.BytesIn, Bytes: r.Bytes, SHA256: r.SHA256, Unchanged: r.Unchanged, Elapsed: r.Elapsed,
+		BytesIn: r.BytesIn, Bytes: r.Bytes, SHA256: r.SHA256, Unchanged: r.Unchanged, ElapsedMS: r.ElapsedMS,
 	}, nil
 }
 

@@ -24,7 +24,7 @@ var (
 	// ErrInput: the output is an input.
 	ErrInput = errors.New("the output would replace an input: choose another output directory")
 	// ErrExists: there is another file in the output's place.
-	ErrExists = errors.New("the output exists and differs: remove it, allow overwriting, or choose another output directory")
+	ErrExists = errors.New("the output exists and differs: remove it, let it be replaced (--overwrite, in JSON overwrite), or choose another output directory")
 	// ErrSwept: somebody removed the half-written output. It goes away by trying
 	// again.
 	ErrSwept = errors.New("the half-written output was removed meanwhile: try again")
@@ -77,8 +77,8 @@ type Result struct {
 	SHA256 string `json:"sha256"`
 	// Unchanged says that the same output was there already.
 	Unchanged bool `json:"unchanged,omitempty"`
-	// Elapsed includes waiting for the budget.
-	Elapsed time.Duration `json:"elapsed_ns"`
+	// ElapsedMS includes waiting for the budget.
+	ElapsedMS int64 `json:"elapsed_ms"`
 }
 
 // Process runs the chain on the file in and writes the file out, in the format
@@ -95,7 +95,7 @@ func Process(ctx context.Context, in, out string, chain filter.Chain, opts Optio
 	if err := p.run(ctx); err != nil {
 		return Result{}, fmt.Errorf("%s: %w", in, err)
 	}
-	p.res.Elapsed = time.Since(start)
+	p.res.ElapsedMS = time.Since(start).Milliseconds()
 	return p.res, nil
 }
 

@@ -122,7 +122,7 @@ func TestProcess(t *testing.T) {
 		sum := sha256.Sum256(data)
 		want := file.Result{
 			Item: file.Item{In: in, Out: out}, Format: format, WidthIn: 90, HeightIn: 60, Width: 30, Height: 20, Frames: 1,
-			BytesIn: int64(len(read(t, in))), Bytes: int64(len(data)), SHA256: hex.EncodeToString(sum[:]), Elapsed: res.Elapsed,
+			BytesIn: int64(len(read(t, in))), Bytes: int64(len(data)), SHA256: hex.EncodeToString(sum[:]), ElapsedMS: res.ElapsedMS,
 		}
 		if diff := cmp.Diff(want, res); diff != "" {
 			t.Errorf("Process(%s) (-want +got):\n%s", format, diff)

@@ -139,7 +139,7 @@ func (o Options) Normal() (Options, error) {
 	for _, s := range o.Start {
 		u, err := link.Parse(s)
 		if err != nil {
-			return o, fmt.Errorf("%w: start address %q: %w: give it whole, as in https://example.com/docs/", ErrInvalid, s, err)
+			return o, fmt.Errorf("%w: start address %q: %w", ErrInvalid, link.Shown(s), err)
 		}
 		if !slices.Contains(start, u) {
 			start = append(start, u)
@@ -150,7 +150,7 @@ func (o Options) Normal() (Options, error) {
 	for _, h := range o.Hosts {
 		u, err := link.Parse("http://" + h)
 		if err != nil || link.Target(u) != "/" {
-			return o, fmt.Errorf("%w: host %q: give a name alone, as in example.com or example.com:8080", ErrInvalid, h)
+			return o, fmt.Errorf("%w: host %q: give a name alone, as in example.com or example.com:8080", ErrInvalid, link.Shown(h))
 		}
 		hosts = append(hosts, link.Host(u))
 	}

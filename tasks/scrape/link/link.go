@@ -25,16 +25,16 @@ import (
 const MaxLen = 8192
 
 var (
-	errScheme = errors.New("not an http:// or https:// address")
-	errHost   = errors.New("no valid host name")
-	errPort   = errors.New("port out of range")
-	errUser   = errors.New("user name or password in the address")
-	errLong   = fmt.Errorf("longer than %d bytes", MaxLen)
+	errScheme = errors.New("not an http:// or https:// address: give it whole, as in https://example.com/docs/")
+	errHost   = errors.New("no valid host name: give it whole, as in https://example.com/docs/")
+	errPort   = errors.New("port out of range: give one from 1 to 65535, or leave it out")
+	errUser   = errors.New("user name or password in the address: leave them out")
+	errLong   = fmt.Errorf("longer than %d bytes: give a shorter one", MaxLen)
 )
 
 // Parse returns the canonical form of the absolute address raw. It refuses
 // schemes other than http and https, and a user name or password, which would
-// otherwise end up in every record.
+// otherwise end up in every record. The error says what to do.
 func Parse(raw string) (string, error) {
 	ref := clean(raw)
 	scheme, rest, ok := cutScheme(ref)
@@ -46,6 +46,33 @@ func Parse(raw string) (string, error) {
 		return "", errHost
 	}
 	return absolute(scheme, rest, true)
+}
+
+// maxShown bounds how much of an address stands in an error.
+const maxShown = 200
+
+// Shown is an address, right or wrong, as an error may quote it: cut short, and
+// without what may be a user name and password.
+func Shown(raw string) string {
+	from := 0
+	if i := strings.Index(raw, "://"); i >= 0 {
+		from = i + len("://")
+	}
+	end := from + len(raw[from:])
+	if i := strings.IndexAny(raw[from:], `/\?#`); i >= 0 {
+		end = from + i
+	}
+	at := strings.LastIndexByte(raw[from:end], '@')
+	if _, port, ok := strings.Cut(raw[from:end], ":"); at < 0 && ok && strings.Trim(port, "0123456789") != "" {
+		at = strings.LastIndexByte(raw[from:], '@') // no port: a password with a slash in it
+	}
+	if at >= 0 {
+		raw = raw[:from] + "xxxxx" + raw[from+at:]
+	}
+	if len(raw) > maxShown {
+		raw = strings.ToValidUTF8(raw[:maxShown], "") + "..."
+	}
+	return raw
 }
 
 // Origin returns the scheme, host and port of a canonical address, as in

@@ -7,6 +7,28 @@ import (
 	"github.com/faena-dev/faena/tasks/scrape/link"
 )
 
+// A password stood in the error that refused it.
+func TestShown(t *testing.T) {
+	t.Parallel()
+	long := strings.Repeat("é", 300)
+	for in, want := range map[string]string{
+		"":                             "",
+		"example.com":                  "example.com",
+		"https://example.com/@user?a":  "https://example.com/@user?a",
+		"http://a:8080/@user":          "http://a:8080/@user",
+		"http://me:secret@a.test/x":    "http://xxxxx@a.test/x",
+		"http://me:se@cret@a.test/x@y": "http://xxxxx@a.test/x@y",
+		"me:secret@a.test":             "xxxxx@a.test",
+		"http://me:se/cret@a.test/":    "http://xxxxx@a.test/",
+		"ftp://me@a.test":              "ftp://xxxxx@a.test",
+		"http://" + long:               "http://" + strings.Repeat("é", 96) + "...",
+	} {
+		if got := link.Shown(in); got != want {
+			t.Errorf("Shown(%q) = %q, want %q", in, got, want)
+		}
+	}
+}
+
 func TestParse(t *testing.T) {
 	t.Parallel()
 	for in, want := range map[string]string{
