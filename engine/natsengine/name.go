@@ -51,6 +51,9 @@ const (
 // token makes a name safe as one token of a subject or a part of a stream's
 // name: letters, digits, - and _ stay, other bytes become %XX.
 func token(name string) string {
+	if name == "" { // no name of ours; but a subject with an empty token cannot be published to
+		return "%"
+	}
 	plain := true
 	for i := range len(name) {
 		if !safe(name[i]) {
