@@ -19,7 +19,9 @@ type attempt struct {
 	context.Context //nolint:containedctx // the engine's: an attempt is a context
 
 	node    *Node
-	run     engine.Run // a copy: the engine changes its own when the attempt is over
+	run     *engine.Run // of what may change when the attempt is over, copies follow
+	before  uint16      // attempts before this one
+	fresh   bool        // the run was never executed before
 	input   []byte
 	started time.Time
 	lease   engine.Lease
@@ -39,12 +41,20 @@ type attempt struct {
 }
 
 func newAttempt(ctx context.Context, n *Node, ea *engine.Attempt) (context.Context, *attempt) {
-	a := &attempt{Context: ctx, node: n, run: *ea.Run, input: ea.Input, started: ea.Started, lease: ea.Lease}
-	a.call.a = a
-	if d := ea.Run.Timeout; d > 0 {
-		a.due, a.cause = time.Now().Add(d), ErrTimeout
+	r := ea.Run
+	a := &attempt{
+		Context: ctx, node: n, run: r, before: r.Attempt, fresh: r.Attempt == 0 && r.Rev == 0 && r.Deaths == 0 && !r.Doubt,
+		input: ea.Input, started: ea.Started, lease: ea.Lease,
 	}
-	if ms := ea.Run.Deadline; ms != 0 {
+	a.call.a = a
+	if d := r.Timeout; d > 0 {
+		begun := a.started
+		if r.Input.Apart { // to fetch it is no part of the attempt
+			begun = time.Now()
+		}
+		a.due, a.cause = begun.Add(d), ErrTimeout
+	}
+	if ms := r.Deadline; ms != 0 {
 		if d := time.UnixMilli(ms); a.cause == nil || d.Before(a.due) {
 			a.due, a.cause = d, ErrDeadline
 		}
@@ -128,7 +138,7 @@ func (a *attempt) follows() bool {
 	case errors.Is(cause, ErrDeadline):
 		return false
 	case errors.Is(cause, ErrTimeout):
-		return a.run.Attempt+1 < max(a.run.Retry.Attempts, 1)
+		return a.before+1 < max(a.run.Retry.Attempts, 1)
 	}
 	return true // or it is cancelled, and its children with it
 }

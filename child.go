@@ -63,7 +63,7 @@ func sum(task string, input []byte) (s [sha256.Size]byte) {
 
 // submit stores an order's runs as children of the attempt's run.
 func (a *attempt) submit(ctx context.Context, n *Node, o *order, runs []engine.Run) error {
-	places, err := a.kids.place(o, runs, a.first())
+	places, err := a.kids.place(o, runs, a.fresh)
 	if err != nil {
 		return err
 	}
@@ -81,12 +81,6 @@ func (a *attempt) submit(ctx context.Context, n *Node, o *order, runs []engine.R
 // cancelled tells that the run was.
 func (a *attempt) cancelled() bool {
 	return a.Err() != nil && errors.Is(context.Cause(a), ErrCancelled)
-}
-
-// first tells that the run was never executed before.
-func (a *attempt) first() bool {
-	r := a.run
-	return r.Attempt == 0 && r.Rev == 0 && r.Deaths == 0 && !r.Doubt
 }
 
 // place tells each run's place among its siblings; first, that the parent has

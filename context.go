@@ -23,7 +23,7 @@ func (c *Call) Queue() string { return c.a.run.Queue }
 
 // Attempt is the number of this attempt, from 1. Attempts that were snoozed or
 // interrupted are not counted.
-func (c *Call) Attempt() int { return int(c.a.run.Attempt) + 1 }
+func (c *Call) Attempt() int { return int(c.a.before) + 1 }
 
 // Attempts is how many the run may have.
 func (c *Call) Attempts() int { return int(max(c.a.run.Retry.Attempts, 1)) }

@@ -28,7 +28,11 @@ func inside(t *testing.T, o faena.Options, r engine.Run, saved []byte, fn func(c
 	}))
 	r.Task = "t"
 	h := &hold{l: l, saved: saved}
-	if out := l.opts.Exec(t.Context(), &engine.Attempt{Run: &r, Input: []byte("7"), Started: time.Unix(9, 0), Lease: h}); out.Failure != nil {
+	started := time.Unix(9, 0)
+	if r.Timeout > 0 { // which counts from there
+		started = time.Now()
+	}
+	if out := l.opts.Exec(t.Context(), &engine.Attempt{Run: &r, Input: []byte("7"), Started: started, Lease: h}); out.Failure != nil {
 		t.Fatalf("handler: %s", out.Failure.Message)
 	}
 	return h

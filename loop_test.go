@@ -126,7 +126,7 @@ func (l *loop) run(ctx context.Context, r *engine.Run, save []byte) engine.Outco
 		l.slots <- struct{}{}
 	}
 	lease := &hold{l: l, saved: save}
-	o := l.opts.Exec(ctx, &engine.Attempt{Run: r, Input: r.Input.Data, Started: time.Now(), Lease: lease})
+	o := l.opts.Exec(ctx, &engine.Attempt{Started: time.Now(), Run: r, Input: r.Input.Data, Lease: lease})
 	if l.slots != nil && !lease.free {
 		<-l.slots
 	}

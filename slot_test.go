@@ -58,7 +58,7 @@ func oneWaits(t *testing.T, fn func(ctx context.Context, f *faena.Future[int]) e
 	}))
 	l.slots <- struct{}{}
 	h := &hold{l: l}
-	o := l.opts.Exec(t.Context(), &engine.Attempt{Run: &engine.Run{Task: "t"}, Lease: h})
+	o := l.opts.Exec(t.Context(), &engine.Attempt{Started: time.Now(), Run: &engine.Run{Task: "t"}, Lease: h})
 	if o.Failure != nil {
 		t.Errorf("handler: %s", o.Failure.Message)
 	}
@@ -142,7 +142,7 @@ func TestTooManyWaiting(t *testing.T) {
 		return 0, got
 	}))
 	full := &faena.Error{Code: faena.CodeLimit, Err: errors.New("10000 runs wait already")}
-	l.opts.Exec(t.Context(), &engine.Attempt{Run: &engine.Run{Task: "t"}, Lease: &hold{l: l, yieldErr: full}})
+	l.opts.Exec(t.Context(), &engine.Attempt{Started: time.Now(), Run: &engine.Run{Task: "t"}, Lease: &hold{l: l, yieldErr: full}})
 	wantCode(t, "Get", got, faena.CodeLimit)
 }
 

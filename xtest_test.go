@@ -3,6 +3,7 @@ package faena_test
 import (
 	"context"
 	"testing"
+	"time"
 
 	"github.com/faena-dev/faena"
 	"github.com/faena-dev/faena/engine"
@@ -31,7 +32,7 @@ func handle(t *testing.T, n *faena.Node, hs ...faena.Handler) {
 }
 
 func try(l *loop, ctx context.Context, r *engine.Run) engine.Outcome { //nolint:revive // the loop is what is tried
-	return l.opts.Exec(ctx, &engine.Attempt{Run: r, Input: r.Input.Data, Lease: &hold{l: l}})
+	return l.opts.Exec(ctx, &engine.Attempt{Started: time.Now(), Run: r, Input: r.Input.Data, Lease: &hold{l: l}})
 }
 
 func wantCode(t *testing.T, what string, err error, want faena.Code) {

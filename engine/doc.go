@@ -120,7 +120,8 @@ type Worker interface {
 	Stop(ctx context.Context) error
 }
 
-// Attempt is one try of a run on this node.
+// Attempt is one try of a run on this node. When it is over the engine may change
+// Rev, Attempt, Deaths, Doubt, At and Failure of Run, and nothing else.
 type Attempt struct {
 	Run     *Run
 	Input   []byte

@@ -146,6 +146,7 @@ func (f *follower) handle(s segment) {
 	if e.holder != nil {
 		ch = e.holder.change(posLog, s.seq, s.nanos)
 	}
+	e.wrote.note(posLog, s.seq) // who is told of an end must not read an older state
 	err := engine.Frames(s.data, func(body []byte, off int) error {
 		return f.record(body, off, s.seq, ch)
 	})
@@ -189,7 +190,6 @@ func (f *follower) record(body []byte, off int, seq uint64, ch *change) error {
 	}
 	if watched {
 		r := f.rec
-		e.wrote.note(posLog, seq)                  // who was told of the end must not read an older state
 		r.Output.Data = bytes.Clone(r.Output.Data) // a future must not keep the whole segment
 		if held {
 			e.watches.hold(&r)
