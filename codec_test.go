@@ -1,4 +1,4 @@
-package faena
+package faena //nolint:testpackage // what it tests is not to be seen from outside
 
 import (
 	"encoding/json"

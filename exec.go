@@ -36,7 +36,7 @@ func (n *Node) exec(ctx context.Context, ea *engine.Attempt) engine.Outcome {
 	defer a.end() // also when the handler ends the goroutine
 	n.hookCall(ctx, n.opts.Hooks.Started, &a.call)
 	out, err := n.chained(ctx, t, &a.call)
-	o, err := a.outcome(out, err)
+	o, err := a.outcome(out, err) //nolint:contextcheck // an attempt is a context, the one that ends it
 	if h := n.opts.Hooks.Finished; h != nil {
 		n.hookCall(ctx, func(ctx context.Context, c *Call) { h(ctx, c, err) }, &a.call)
 	}

@@ -154,7 +154,7 @@ func (m *mapping[In, Out]) cancel(ctx context.Context) {
 	if len(m.open) == 0 || m.node.isClosed() {
 		return
 	}
-	if a := attemptOf(ctx); a != nil && a.follows() {
+	if a := attemptOf(ctx); a != nil && a.follows() { //nolint:contextcheck // an attempt is a context, the one that ends it
 		return // the next attempt finds them again
 	}
 	ids := make([]ID, 0, len(m.open))

@@ -340,12 +340,14 @@ func TestIndexDamagedInside(t *testing.T) {
 	if _, err := h.eng.List(t.Context(), engine.Query{}); err == nil || !strings.Contains(err.Error(), "index is damaged") {
 		t.Errorf("List of a damaged index = %v, want that it is damaged", err)
 	}
+	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+	defer cancel()
 	select {
 	case err := <-failed:
 		if !strings.Contains(err.Error(), "start again") {
 			t.Errorf("Fatal(%v), want what to do", err)
 		}
-	case <-time.After(10 * time.Second):
+	case <-ctx.Done():
 		t.Error("the engine goes on with a damaged index")
 	}
 	h.close()
