@@ -160,7 +160,7 @@ func (g *Gateway) runsPage(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	v := &web.Runs{Only: web.Filter{State: values.Get("state"), Queue: q.Queue, Task: q.Task, Tag: values.Get("tag")}}
+	v := &web.Runs{Only: web.Filter{State: values.Get("state"), Queue: q.Queue, Task: q.Task, Tag: values.Get("tag"), Retried: q.Retried}}
 	v.Frame, _ = g.frame(r.Context(), "runs", "runs.title")
 	v.Live = q.Cursor == ""
 	for _, st := range faena.States() {

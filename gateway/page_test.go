@@ -3,6 +3,7 @@ package gateway_test
 import (
 	"fmt"
 	"net/http"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -270,7 +271,11 @@ func TestHomeCountsEveryState(t *testing.T) {
 	harmless(t, "/", doc)
 	counts := byID(t, doc, "counts")
 	for i, st := range faena.States() {
-		tile := find(counts, func(n *html.Node) bool { return attr(n, "href") == "/runs?state="+st.String() })
+		to := "/runs?state=" + st.String()
+		if st == faena.Failed || st == faena.Cancelled { // they count those that were retried
+			to += "&retried=true"
+		}
+		tile := find(counts, func(n *html.Node) bool { return attr(n, "href") == to })
 		name := st.String()
 		if tile == nil || !strings.EqualFold(text(tile), fmt.Sprintf("%s 1,234,%d", name, 567+i)) {
 			t.Errorf("the tile of %s is %v, want its word and 1,234,%d", name, tile, 567+i)
@@ -301,6 +306,23 @@ func TestHomeCountsEveryState(t *testing.T) {
 }
 
 // What programs are told is what people see.
+func TestRunsPageShowsRetriedRunsIfAsked(t *testing.T) {
+	t.Parallel()
+	f := everyState(t)
+	g := onFake(t, f, gateway.Options{})
+	for path, want := range map[string]bool{"/runs?state=failed": false, "/runs?state=failed&retried=": false, "/runs?state=failed&retried=true": true} {
+		doc := draw(t, g, path)
+		box := find(doc, func(n *html.Node) bool { return attr(n, "name") == "retried" })
+		if box == nil || attr(box, "value") != "true" {
+			t.Fatalf("%s has no box for retried runs", path)
+		}
+		checked := slices.ContainsFunc(box.Attr, func(a html.Attribute) bool { return a.Key == "checked" })
+		if checked != want || f.asked.Retried != want {
+			t.Errorf("%s: box %v, query %v, want both %v", path, checked, f.asked.Retried, want)
+		}
+	}
+}
+
 func TestBackgroundTasksAsJSONAreThoseOfThePage(t *testing.T) {
 	t.Parallel()
 	f := everyState(t)

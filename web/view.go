@@ -107,7 +107,10 @@ type Runs struct {
 }
 
 // Filter is what a list of runs is narrowed to.
-type Filter struct{ State, Queue, Task, Tag string }
+type Filter struct {
+	State, Queue, Task, Tag string
+	Retried                 bool // runs that were retried, too
+}
 
 // Run is the view of one run.
 type Run struct {

@@ -12,6 +12,7 @@ import (
 	"os"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/spf13/pflag"
 
@@ -153,6 +154,21 @@ func (s *session) Close() error {
 		err = s.web.stop()
 	}
 	return errors.Join(err, s.Node.Close(), s.engine.Close())
+}
+
+// closeWithin closes what may hang, as on a full disk, and tells whether it ended
+// in time. What did not goes on until the process ends, which may be at once.
+func closeWithin(c io.Closer, limit time.Duration) (bool, error) {
+	ended := make(chan error, 1)
+	go func() { ended <- c.Close() }()
+	t := time.NewTimer(limit)
+	defer t.Stop()
+	select {
+	case err := <-ended:
+		return true, err
+	case <-t.C:
+		return false, nil
+	}
 }
 
 // connect opens a node on the server that r names.

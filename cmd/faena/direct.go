@@ -70,8 +70,12 @@ const (
 	slowElsewhere  = 3 * time.Second
 )
 
-// slowToEnd is how long a command may take to end before it says so.
-const slowToEnd = time.Second
+// slowToEnd is how long a command may take to end before it says so, and endFor
+// before it ends all the same, as if it had been killed.
+const (
+	slowToEnd = time.Second
+	endFor    = 10 * time.Second
+)
 
 // keepWork is how long runs are kept in a directory that is there to be resumed.
 const keepWork = 10 * 365 * 24 * time.Hour
@@ -173,8 +177,8 @@ func (a *app) here(ctx context.Context, d *direct, j job) error {
 }
 
 // endDirect closes a session. Work that does not listen keeps it, and a person
-// who waits is told what else there is to do. On a full disk it may never close;
-// then it is left as it is, as by a crash.
+// who waits is told what else there is to do. After
+// endFor, and on a full disk, it is left as it is, as by a crash.
 func (a *app) endDirect(s *session, id string, full <-chan struct{}) error {
 	late := time.AfterFunc(slowToEnd, func() {
 		a.note("waiting for work under way to end; Ctrl-C ends it at once, and faena resume %s goes on", id)
@@ -182,9 +186,13 @@ func (a *app) endDirect(s *session, id string, full <-chan struct{}) error {
 	defer late.Stop()
 	closed := make(chan error, 1)
 	go func() { closed <- s.Close() }()
+	limit := time.NewTimer(endFor)
+	defer limit.Stop()
 	select {
 	case err := <-closed:
 		return err
+	case <-limit.C:
+		return nil
 	case <-full:
 	}
 	last := time.NewTimer(slowToEnd / 2)

@@ -48,8 +48,9 @@ func TestScripts(t *testing.T) {
 			"exits": exits, "until": until, "lines": lines, "left": left, "perm": perm, "env-from": envFrom,
 			"site": site, "urls": urls,
 			"more": more, "forget": forget, "port": port, "fetch": fetch, "post": post, "bare": bare, "others": others, "weak": weak, "interrupt": interrupt,
-			"once": once,
+			"once": once, "disk": disk, "crowd": crowd,
 		},
+		Condition: condition,
 	})
 }
 

@@ -235,12 +235,19 @@ func (a *app) until(ctx context.Context, s *session, opts faena.Options) error {
 	if asked {
 		opts.Logger.InfoContext(ctx, "shutting down; once more ends at once", "signal", sig.sig.String(), "grace", max(opts.Grace, 0).String())
 	}
-	err := s.Close()
+	ended, err := closeWithin(s, max(opts.Grace, 0)+afterGrace)
+	if !ended {
+		opts.Logger.ErrorContext(ctx, "ended before all was put away, as after a crash: what was accepted goes on at the next start")
+	}
 	if asked {
 		return err
 	}
 	return errors.Join(cause, err)
 }
+
+// afterGrace is what all the rest of a shutdown may take: an engine whose disk is
+// full, or an attempt that does not listen, must not keep the process.
+const afterGrace = 15 * time.Second
 
 func (a *app) worker() *cobra.Command {
 	cmd := &cobra.Command{

@@ -29,12 +29,29 @@ func weak(ts *testscript.TestScript, _ bool, args []string) {
 // unless that is empty. It has to end with the code; what it said is in a file
 // named said.
 func interrupt(ts *testscript.TestScript, _ bool, args []string) {
-	want, err := strconv.Atoi(args[0])
+	underWay(ts, args[0], args[1], args[3:], func(p *os.Process, said *shared) {
+		ts.Check(p.Signal(syscall.SIGINT))
+		if args[2] == "" {
+			return
+		}
+		re := regexp.MustCompile(args[2])
+		repeat(ts, args[2]+" on standard error", func() bool { return re.Match(said.bytes()) })
+		time.Sleep(150 * time.Millisecond) // at once it would be taken for the same
+		ts.Check(p.Signal(syscall.SIGINT))
+	})
+}
+
+// underWay executes a command, does something once FILE has grown by a line, and
+// waits for its end, with that code.
+func underWay(ts *testscript.TestScript, code, path string, args []string, do func(*os.Process, *shared)) {
+	want, err := strconv.Atoi(code)
 	ts.Check(err)
-	file := ts.MkAbs(args[1])
+	file := ts.MkAbs(path)
 	before := lineCount(ts, file)
 	var said shared
-	cmd := exec.CommandContext(context.Background(), args[3], args[4:]...)
+	ctx, cancel := context.WithTimeout(context.Background(), 45*time.Second)
+	defer cancel()
+	cmd := exec.CommandContext(ctx, args[0], args[1:]...)
 	cmd.Env, cmd.Dir, cmd.Stderr = environ(ts), ts.MkAbs("."), &said
 	ts.Check(cmd.Start())
 	ended := false
@@ -45,14 +62,8 @@ func interrupt(ts *testscript.TestScript, _ bool, args []string) {
 		}
 		ts.Check(os.WriteFile(ts.MkAbs("said"), said.bytes(), 0o600))
 	}()
-	repeat(ts, "a line in "+args[1], func() bool { return lineCount(ts, file) > before })
-	ts.Check(cmd.Process.Signal(syscall.SIGINT))
-	if args[2] != "" {
-		re := regexp.MustCompile(args[2])
-		repeat(ts, args[2]+" on standard error", func() bool { return re.Match(said.bytes()) })
-		time.Sleep(150 * time.Millisecond) // at once it would be taken for the same
-		ts.Check(cmd.Process.Signal(syscall.SIGINT))
-	}
+	repeat(ts, "a line in "+path, func() bool { return lineCount(ts, file) > before })
+	do(cmd.Process, &said)
 	err, ended = cmd.Wait(), true
 	if _, ok := errors.AsType[*exec.ExitError](err); err != nil && !ok {
 		ts.Check(err)
