@@ -35,7 +35,7 @@ func mayMount() bool {
 }
 
 func mount(options, dir string) error {
-	return exec.CommandContext(context.Background(), "mount", "-t", "tmpfs", "-o", options, "faena-test", dir).Run() //nolint:gosec // of a test
+	return exec.CommandContext(context.Background(), "mount", "-t", "tmpfs", "-o", options, "faena-test", dir).Run()
 }
 
 func unmount(dir string) error {
@@ -67,7 +67,7 @@ func crowd(ts *testscript.TestScript, _ bool, args []string) {
 
 // fill writes a file until its file system is full.
 func fill(name string) error {
-	f, err := os.Create(name) //nolint:gosec // of a test
+	f, err := os.Create(name)
 	if err != nil {
 		return err
 	}
