@@ -80,9 +80,10 @@ func decodeOver(b []byte, v any) error {
 	return err
 }
 
-// likeV1 makes jsonv2 do as encoding/json does. It has a number type of its own;
-// the one that users know goes the slow way.
-var likeV1 = jsonv2.JoinOptions(jsonv1.DefaultOptionsV1(), jsonv2.WithUnmarshalers( //nolint:gochecknoglobals // set once; to make it costs as much as to decode
+// likeV1 makes jsonv2 do as encoding/json does, but for errors, which are not
+// looked for in all of the JSON first. It has a number type of its own; the one
+// that users know goes the slow way.
+var likeV1 = jsonv2.JoinOptions(jsonv1.DefaultOptionsV1(), jsonv1.ReportErrorsWithLegacySemantics(false), jsonv2.WithUnmarshalers( //nolint:gochecknoglobals // set once; to make it costs as much as to decode
 	jsonv2.UnmarshalFunc(func([]byte, *json.Number) error { return errNumber }),
 ))
 

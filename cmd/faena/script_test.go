@@ -167,9 +167,9 @@ func urls(ts *testscript.TestScript, _ bool, args []string) {
 	}
 }
 
-// repeat tries until it is done, for half a minute at most.
+// repeat tries until it is done, for a minute and a half at most.
 func repeat(ts *testscript.TestScript, what string, done func() bool) {
-	ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
+	ctx, cancel := context.WithTimeout(context.Background(), 90*time.Second)
 	defer cancel()
 	tick := time.NewTicker(20 * time.Millisecond)
 	defer tick.Stop()
