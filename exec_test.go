@@ -148,7 +148,7 @@ func TestPanicStackBeginsWhereItHappened(t *testing.T) {
 func TestNoHandler(t *testing.T) {
 	t.Parallel()
 	l := newLoop(0)
-	handle(t, open(t, l, faena.Options{}), faena.Define[int, int]("t").With(nil))
+	handle(t, open(t, l, faena.Options{}), faena.Define[int, int]("t").With(same))
 	o := try(l, t.Context(), &engine.Run{Task: "other"})
 	if o.Failure == nil || o.Failure.Code != faena.CodeUnknownTask {
 		t.Errorf("outcome of a task without handler = %+v, want code unknown_task", o)
@@ -175,7 +175,7 @@ func TestCodesForMiddlewareAndHooks(t *testing.T) {
 	}{
 		"success":      {fn: func(context.Context, int) (any, error) { return 1, nil }},
 		"panic":        {fn: func(context.Context, int) (any, error) { panic(bad) }, middle: faena.CodePanic, finish: faena.CodePanic, is: bad},
-		"input":        {input: `"x"`, middle: faena.CodeInput, finish: faena.CodeInput},
+		"input":        {fn: func(context.Context, int) (any, error) { return 1, nil }, input: `"x"`, middle: faena.CodeInput, finish: faena.CodeInput},
 		"output":       {fn: func(context.Context, int) (any, error) { return math.Inf(1), nil }, middle: faena.CodePermanent, finish: faena.CodePermanent},
 		"large output": {fn: func(context.Context, int) (any, error) { return strings.Repeat("x", 99), nil }, finish: faena.CodeTooLarge},
 		"permanent":    {fn: func(context.Context, int) (any, error) { return nil, faena.Permanent(bad) }, middle: faena.CodePermanent, finish: faena.CodePermanent, is: bad},

@@ -76,8 +76,10 @@ func newTable(n *Node, handlers map[string]*entry, wrap []Middleware) *table {
 }
 
 // Use adds middleware around all handlers, those of earlier calls and earlier
-// arguments outside. It holds for attempts that begin afterwards.
+// arguments outside. It holds for attempts that begin afterwards. Nil ones are
+// left out.
 func (n *Node) Use(wrap ...Middleware) {
+	wrap = slices.DeleteFunc(slices.Clone(wrap), func(m Middleware) bool { return m == nil })
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	t := n.table.Load()
@@ -131,11 +133,14 @@ const handleTime = 30 * time.Second
 
 // admit checks a handler against those there are.
 func admit(all map[string]*entry, h Handler) (*entry, error) {
-	if h.call == nil {
-		return nil, invalid("handle tasks", "a handler is its zero value")
-	}
 	if h.task == "" {
+		if h.call == nil {
+			return nil, invalid("handle tasks", "a handler is its zero value, or of a task that is: make it by With, and the task by Define")
+		}
 		return nil, zeroTask("handle tasks")
+	}
+	if h.call == nil {
+		return nil, invalid("handle "+h.task, "its function is nil")
 	}
 	op := "handle " + h.task
 	if all[h.task] != nil {

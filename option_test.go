@@ -1,6 +1,8 @@
 package faena_test
 
 import (
+	"context"
+	"errors"
 	"slices"
 	"strings"
 	"testing"
@@ -191,4 +193,23 @@ func wantPanic(t *testing.T, what string, fn func()) {
 		}
 	}()
 	fn()
+}
+
+func TestNilFunctions(t *testing.T) {
+	t.Parallel()
+	l := newLoop(0)
+	n := open(t, l, faena.Options{})
+	task := faena.Define[int, int]("t")
+	wantCode(t, "Handle of With(nil)", n.Handle(task.With(nil)), faena.CodeInvalid)
+	double := func(_ context.Context, i int) (int, error) { return 2 * i, nil }
+	wantCode(t, "Handle of WithCheck(fn, nil)", n.Handle(task.WithCheck(double, nil)), faena.CodeInvalid)
+	n.Use(nil)
+	handle(t, n, task.With(double))
+	if got, err := task.Run(t.Context(), n, 4); err != nil || got != 8 {
+		t.Errorf("Run beside nil middleware = %d, %v, want 8", got, err)
+	}
+	l.fail = &faena.Error{Code: faena.CodeFull, Op: "submit", Err: errors.New("no space")}
+	if _, err := task.Go(t.Context(), n, 1); err == nil || err.Error() != "submit t: no space" {
+		t.Errorf("Go = %v, want the operation named once", err)
+	}
 }

@@ -23,7 +23,7 @@ func TestSubmitByName(t *testing.T) {
 		{Routes: []faena.Route{{Queue: "b", Task: "far"}, {Queue: "default", Task: "two"}}},
 	}
 	n := open(t, l, faena.Options{MaxInput: 20})
-	handle(t, n, faena.Define[int, int]("here", faena.Queue("mine"), faena.Retry(9, 0)).With(nil).From("other", "mine"))
+	handle(t, n, faena.Define[int, int]("here", faena.Queue("mine"), faena.Retry(9, 0)).With(same).From("other", "mine"))
 	for name, c := range map[string]struct {
 		task, input string
 		opts        []faena.Option
@@ -86,7 +86,7 @@ func TestHandleRefuses(t *testing.T) {
 	handle(t, n, h)
 	wantCode(t, "Handle twice", n.Handle(h), faena.CodeConflict)
 	wantCode(t, "Handle of nothing", n.Handle(faena.Handler{}), faena.CodeInvalid)
-	wantCode(t, "Handle from a wrong queue", n.Handle(childTask.With(nil).From("a b")), faena.CodeInvalid)
+	wantCode(t, "Handle from a wrong queue", n.Handle(childTask.With(same).From("a b")), faena.CodeInvalid)
 	_, err := faena.Open(t.Context(), nil, faena.Options{})
 	wantCode(t, "Open without engine", err, faena.CodeInvalid)
 	_, err = faena.Open(t.Context(), newLoop(0), faena.Options{Slots: -1})

@@ -84,7 +84,11 @@ func (n *Node) store(ctx context.Context, o *order, runs []engine.Run) error {
 	for _, f := range o.futures {
 		f.detach()
 	}
-	return &Error{Code: engine.CodeOf(err), Op: "submit " + o.task, Err: err}
+	code := engine.CodeOf(err)
+	if e, ok := err.(*Error); ok && e.Op == "submit" && e.Err != nil { //nolint:errorlint // the very one: the operation is named once
+		err = e.Err
+	}
+	return &Error{Code: code, Op: "submit " + o.task, Err: err}
 }
 
 func (n *Node) put(ctx context.Context, o *order, runs []engine.Run) error {

@@ -68,6 +68,9 @@ func (t Task[In, Out]) With(fn func(context.Context, In) (Out, error)) Handler {
 // concurrently. Typed calls and other nodes do not ask it, so that fn has to
 // refuse such inputs, too.
 func (t Task[In, Out]) WithCheck(fn func(context.Context, In) (Out, error), check func(In) error) Handler {
+	if fn == nil || check == nil {
+		return Handler{task: t.name} // which nobody can handle
+	}
 	return Handler{task: t.name, set: t.set, call: func(ctx context.Context, input []byte) ([]byte, error) {
 		in, err := decodeInput[In](t.name, input)
 		if err != nil {
