@@ -36,6 +36,9 @@ func (n *Node) exec(ctx context.Context, ea *engine.Attempt) engine.Outcome {
 	defer a.end() // also when the handler ends the goroutine
 	n.hookCall(ctx, n.opts.Hooks.Started, &a.call)
 	out, err := n.chained(ctx, t, &a.call)
+	if err == nil && len(t.wrap) > 0 && len(out) > 0 && !json.Valid(out) { // a handler's own is
+		err = lasting(CodePermanent, errors.New("the output that the middleware gives is not JSON"))
+	}
 	o, err := a.outcome(out, err) //nolint:contextcheck // an attempt is a context, the one that ends it
 	if h := n.opts.Hooks.Finished; h != nil {
 		n.hookCall(ctx, func(ctx context.Context, c *Call) { h(ctx, c, err) }, &a.call)

@@ -145,6 +145,22 @@ func TestPanicStackBeginsWhereItHappened(t *testing.T) {
 	}
 }
 
+func TestOutputOfMiddleware(t *testing.T) {
+	t.Parallel()
+	for given, want := range map[string]faena.Code{`{"a":1}`: "", ``: "", `{"a":`: faena.CodePermanent} {
+		l := newLoop(0)
+		n := open(t, l, faena.Options{})
+		n.Use(func(faena.Next) faena.Next {
+			return func(context.Context, *faena.Call) (json.RawMessage, error) { return json.RawMessage(given), nil }
+		})
+		handle(t, n, faena.Define[int, int]("t").With(same))
+		o := try(l, t.Context(), &engine.Run{Task: "t"})
+		if (o.Failure == nil) != (want == "") || o.Failure != nil && (o.Failure.Code != want || !o.Permanent) {
+			t.Errorf("outcome of middleware's output %q = %+v, want code %q", given, o, want)
+		}
+	}
+}
+
 func TestNoHandler(t *testing.T) {
 	t.Parallel()
 	l := newLoop(0)
