@@ -36,10 +36,10 @@ func (h Handler) From(queues ...string) Handler {
 type Next func(ctx context.Context, c *Call) (json.RawMessage, error)
 
 // Middleware wraps all handlers of a node. It may change the context, the
-// output, which has to be JSON, and the error, and need not call next. It sees a handler's panic as an
-// error with CodePanic, and by their codes, too, whatever else faena itself finds:
-// an input that does not decode, a timeout, a deadline, a cancellation. Other
-// errors come as the handler returned them.
+// output, which has to be JSON, and the error, and need not call next. It sees a
+// handler's panic as an error with CodePanic, and by their codes, too, whatever
+// else faena itself finds: an input that does not decode, a timeout, a deadline, a
+// cancellation. Other errors come as the handler returned them.
 type Middleware func(next Next) Next
 
 // Hooks are called as things happen; nil ones are not. They should return soon,
