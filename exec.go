@@ -39,7 +39,7 @@ func (n *Node) exec(ctx context.Context, ea *engine.Attempt) engine.Outcome {
 	if err == nil && len(t.wrap) > 0 && len(out) > 0 && !json.Valid(out) { // a handler's own is
 		err = lasting(CodePermanent, errors.New("the output that the middleware gives is not JSON"))
 	}
-	o, err := a.outcome(out, err) //nolint:contextcheck // an attempt is a context, the one that ends it
+	o, err := a.judged(out, err) //nolint:contextcheck // an attempt is a context, the one that ends it
 	if h := n.opts.Hooks.Finished; h != nil {
 		n.hookCall(ctx, func(ctx context.Context, c *Call) { h(ctx, c, err) }, &a.call)
 	}
@@ -98,6 +98,18 @@ func panicked(v any) error {
 		err = fmt.Errorf("panic: %w", err)
 	}
 	return &fault{is: Error{Code: CodePanic, Err: err, Stack: string(stack)}}
+}
+
+// judged is outcome for errors whose methods may panic, as those of a nil pointer
+// in an error do.
+func (a *attempt) judged(out []byte, err error) (o engine.Outcome, is error) {
+	defer func() {
+		if v := recover(); v != nil {
+			is = panicked(v)
+			o = failure(is)
+		}
+	}()
+	return a.outcome(out, err)
 }
 
 // outcome is what an attempt's output or error mean for its run, and the error as

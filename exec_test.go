@@ -145,6 +145,30 @@ func TestPanicStackBeginsWhereItHappened(t *testing.T) {
 	}
 }
 
+// sick is an error whose methods need more than a nil pointer.
+type sick struct{ err error }
+
+func (s *sick) Error() string { return s.err.Error() }
+func (s *sick) Unwrap() error { return s.err }
+
+func TestErrorsThatPanic(t *testing.T) {
+	t.Parallel()
+	var (
+		none  *sick
+		empty *faena.Error
+	)
+	for name, err := range map[string]error{"a nil pointer": none, "without what it wraps": &sick{}, "a nil *Error": empty} {
+		l := newLoop(0)
+		var told error
+		n := open(t, l, faena.Options{Hooks: faena.Hooks{Finished: func(_ context.Context, _ *faena.Call, err error) { told = err }}})
+		handle(t, n, faena.Define[int, int]("t").With(func(context.Context, int) (int, error) { return 0, err }))
+		o := try(l, t.Context(), &engine.Run{Task: "t", Input: engine.Value{Data: []byte("1")}, Retry: engine.Retry{Attempts: 2}})
+		if o.Failure == nil || o.Failure.Code != faena.CodePanic || o.Failure.Stack == "" || o.Permanent || faena.CodeOf(told) != faena.CodePanic {
+			t.Errorf("%s: outcome = %+v, Finished is told %v, want a panic with its stack", name, o, faena.CodeOf(told))
+		}
+	}
+}
+
 func TestOutputOfMiddleware(t *testing.T) {
 	t.Parallel()
 	for given, want := range map[string]faena.Code{`{"a":1}`: "", ``: "", `{"a":`: faena.CodePermanent} {

@@ -24,8 +24,9 @@ const gather = time.Millisecond
 // in the caller's goroutine: results wait while the sequence is producing. The
 // end of the iteration, by break, panic or ctx, cancels what is under way;
 // inside a handler that is interrupted or timed out it is left for the run's
-// next attempt, if there is one. If submitting fails, the inputs concerned and those under way
-// are yielded, and then the iteration ends. It waits as [Future.Get] does.
+// next attempt, if the run has one left: also if the handler then ends the run in
+// another way. If submitting fails, the inputs concerned and those under way are
+// yielded, and then the iteration ends. It waits as [Future.Get] does.
 func (t Task[In, Out]) Map(ctx context.Context, node *Node, inputs iter.Seq[In], opts ...Option) iter.Seq2[Result[In, Out], error] {
 	return func(yield func(Result[In, Out], error) bool) {
 		s, err := t.settings("map", opts)

@@ -139,7 +139,7 @@ func (g *Gateway) sums(ctx context.Context) (map[faena.State]int64, error) {
 
 // some lists the newest runs in some states.
 func (g *Gateway) some(ctx context.Context, n int, states ...faena.State) ([]faena.Info, error) {
-	p, err := g.node.Page(ctx, faena.Query{States: states, Limit: n})
+	p, err := g.node.Page(ctx, faena.Query{States: states, Limit: n, Retried: true}) // as they are counted
 	if err != nil {
 		return nil, err
 	}
