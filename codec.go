@@ -6,6 +6,8 @@ import (
 	"errors"
 	"fmt"
 	"reflect"
+	"slices"
+	"strings"
 
 	jsonv2 "github.com/go-json-experiment/json"
 	jsonv1 "github.com/go-json-experiment/json/v1"
@@ -61,11 +63,19 @@ func decode(b []byte, v any) error {
 		*raw = bytes.Clone(b)
 		return nil
 	}
-	if jsonv2.Unmarshal(b, v, likeV1) == nil {
+	refused := jsonv2.Unmarshal(b, v, likeV1)
+	if refused == nil {
 		return nil
 	}
 	reflect.ValueOf(v).Elem().SetZero() // of which a part may have been set
-	return decodeOver(b, v)
+	err := decodeOver(b, v)
+	if _, named := errors.AsType[*misfitError](err); err == nil || named {
+		return err
+	}
+	if at, ok := errors.AsType[*jsonv2.SemanticError](refused); ok && at.JSONPointer != "" { // the first version does not say where
+		return fmt.Errorf("field %q: %w", strings.Join(slices.Collect(at.JSONPointer.Tokens()), "."), err)
+	}
+	return err
 }
 
 // decodeOver reads JSON into what v points to; what the JSON has not stays.

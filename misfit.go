@@ -15,10 +15,15 @@ import (
 func misfit(bad *json.UnmarshalTypeError, root reflect.Type) error {
 	field := fieldName(bad, root)
 	if field == "" {
-		return fmt.Errorf("want %s, got %s", wanted(bad.Type, bad.Value, true), found(bad.Value))
+		return &misfitError{fmt.Sprintf("want %s, got %s", wanted(bad.Type, bad.Value, true), found(bad.Value))}
 	}
-	return fmt.Errorf("field %q: want %s, got %s", field, wanted(bad.Type, bad.Value, false), found(bad.Value))
+	return &misfitError{fmt.Sprintf("field %q: want %s, got %s", field, wanted(bad.Type, bad.Value, false), found(bad.Value))}
 }
+
+// misfitError is an error that says where and what.
+type misfitError struct{ text string }
+
+func (e *misfitError) Error() string { return e.text }
 
 // fieldName is the path to a field as JSON has it: embedded structs, which stand
 // in the error's by their Go names, have no name there.
