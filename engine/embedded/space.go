@@ -14,7 +14,8 @@ const (
 	minFree     = 64 << 20
 	smallDisk   = 10 * minFree
 	spaceEvery  = time.Second
-	shortEvery  = 50 * time.Millisecond // while it may become short
+	shortEvery  = 50 * time.Millisecond // while it could be written full before the next look
+	ample       = 4 << 30               // bytes that nobody writes in spaceEvery
 	brokenBelow = 4 << 20               // free bytes below which the server may have failed a write
 	holdBelow   = brokenBelow * 3 / 2   // or a quarter of the margin: no run is started
 )
@@ -98,7 +99,7 @@ func (e *Engine) advise(err error) error {
 // server again when there is space after it ran out: a stream that met a full disk
 // stays broken until then.
 func (e *Engine) watchSpace() {
-	t := time.NewTimer(spaceEvery)
+	t := time.NewTimer(shortEvery)
 	defer t.Stop()
 	var told time.Time
 	for {
@@ -132,7 +133,7 @@ func (e *Engine) watchSpace() {
 			told = now
 			e.TellSpace(e.accepting(), hold)
 		}
-		if free < 8*e.o.MinFree {
+		if free < max(ample, 8*e.o.MinFree) {
 			t.Reset(shortEvery)
 		} else {
 			t.Reset(spaceEvery)

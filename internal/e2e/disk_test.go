@@ -219,10 +219,12 @@ func TestDiskFilledByWork(t *testing.T) {
 	var all []*faena.Future[string]
 	var refused error
 	var wg sync.WaitGroup
+	until, stop := context.WithTimeout(t.Context(), time.Minute)
+	defer stop()
 	for range 8 {
 		wg.Go(func() {
 			for {
-				f, err := big.Go(t.Context(), node, strings.Repeat("x", 30_000))
+				f, err := big.Go(until, node, strings.Repeat("x", 30_000))
 				mu.Lock()
 				if err != nil {
 					refused = err
