@@ -108,14 +108,7 @@ func TestOutcomes(t *testing.T) {
 				c.fn = func(context.Context, point) (any, error) { return nil, errors.New("called") }
 			}
 			handle(t, n, faena.Define[point, any]("t").With(c.fn))
-			ctx, cancel := context.WithCancelCause(t.Context())
-			defer cancel(nil)
-			if c.cause != nil {
-				go func() {
-					time.Sleep(time.Second)
-					cancel(c.cause)
-				}()
-			}
+			ctx := endedBy(t, c.cause)
 			if c.run.Deadline == 1 {
 				c.run.Deadline = time.Now().Add(time.Minute).UnixMilli()
 			}
@@ -195,6 +188,16 @@ func TestNoHandler(t *testing.T) {
 	}
 }
 
+// endedBy is a context that ends after a second, if there is a cause.
+func endedBy(t *testing.T, cause error) context.Context {
+	ctx, cancel := context.WithCancelCause(t.Context())
+	t.Cleanup(func() { cancel(nil) })
+	if cause != nil {
+		time.AfterFunc(time.Second, func() { cancel(cause) })
+	}
+	return ctx
+}
+
 // A panic's error had no code for middleware and hooks, nor had any other failure.
 func TestCodesForMiddlewareAndHooks(t *testing.T) {
 	t.Parallel()
@@ -247,14 +250,7 @@ func TestCodesForMiddlewareAndHooks(t *testing.T) {
 				}
 			})
 			handle(t, n, faena.Define[int, any]("t").With(c.fn))
-			ctx, cancel := context.WithCancelCause(t.Context())
-			defer cancel(nil)
-			if c.cause != nil {
-				go func() {
-					time.Sleep(time.Second)
-					cancel(c.cause)
-				}()
-			}
+			ctx := endedBy(t, c.cause)
 			if c.run.Deadline != 0 {
 				c.run.Deadline = time.Now().Add(time.Minute).UnixMilli()
 			}

@@ -177,8 +177,8 @@ func (a *app) here(ctx context.Context, d *direct, j job) error {
 }
 
 // endDirect closes a session. Work that does not listen keeps it, and a person
-// who waits is told what else there is to do. After
-// endFor, and on a full disk, it is left as it is, as by a crash.
+// who waits is told what else there is to do. After endFor, and sooner on a full
+// disk, it is left as it is, as by a crash.
 func (a *app) endDirect(s *session, id string, full <-chan struct{}) error {
 	late := time.AfterFunc(slowToEnd, func() {
 		a.note("waiting for work under way to end; Ctrl-C ends it at once, and faena resume %s goes on", id)
@@ -188,20 +188,16 @@ func (a *app) endDirect(s *session, id string, full <-chan struct{}) error {
 	go func() { closed <- s.Close() }()
 	limit := time.NewTimer(endFor)
 	defer limit.Stop()
-	select {
-	case err := <-closed:
-		return err
-	case <-limit.C:
-		return nil
-	case <-full:
-	}
-	last := time.NewTimer(slowToEnd / 2)
-	defer last.Stop()
-	select {
-	case err := <-closed:
-		return err
-	case <-last.C:
-		return nil
+	for {
+		select {
+		case err := <-closed:
+			return err
+		case <-limit.C:
+			return nil
+		case <-full:
+			full = nil
+			limit.Reset(slowToEnd / 2)
+		}
 	}
 }
 
