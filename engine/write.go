@@ -18,6 +18,7 @@ const (
 	WriteParked     Write = "parked"     // a run nobody here knows the task of
 	WriteCancel     Write = "cancel"     // tells workers not to start a run
 	WriteHome       Write = "home"       // a long run moves out of its queue
+	WriteMembers    Write = "members"    // which nodes are alive
 	WriteCheckpoint Write = "checkpoint" // what the next attempt resumes from
 	WriteObject     Write = "object"     // a large value
 	WriteAck        Write = "ack"        // a queue's message is done with
@@ -29,7 +30,7 @@ const (
 func Writes() []Write {
 	return []Write{
 		WriteEnvelope, WriteStage, WriteManifest, WriteStarted, WriteRecord, WriteFailed, WriteDelayed, WriteParked,
-		WriteCancel, WriteHome, WriteCheckpoint, WriteObject, WriteAck, WriteForget, WriteSync,
+		WriteCancel, WriteHome, WriteMembers, WriteCheckpoint, WriteObject, WriteAck, WriteForget, WriteSync,
 	}
 }
 

@@ -59,6 +59,7 @@ type holder struct {
 
 	retryMu   sync.Mutex
 	nodes     nodes
+	noted     []string // of nodes, the last
 	deadlines deadlines
 	homes     homes
 	sub       *nats.Subscription
@@ -193,6 +194,9 @@ func (h *holder) start(ctx context.Context) error {
 		return err
 	}
 	if err := h.recover(ctx); err != nil {
+		return err
+	}
+	if err := h.loadMembers(ctx); err != nil {
 		return err
 	}
 	if err := h.loadDeadlines(ctx); err != nil {

@@ -46,6 +46,8 @@ type nodes struct {
 	runs map[engine.ID]liveRun
 	let  map[engine.ID]grant
 	from time.Time // since when it listens
+
+	missing map[string]bool // alive under the holder before, and not heard yet
 }
 
 // grant says that a node was told that it may start a run in doubt.
@@ -68,6 +70,7 @@ type nodeState struct {
 
 func (n *nodes) init() {
 	n.m, n.runs, n.let = map[string]*nodeState{}, map[engine.ID]liveRun{}, map[engine.ID]grant{}
+	n.missing = map[string]bool{}
 }
 
 // take records a heartbeat.
@@ -75,6 +78,9 @@ func (n *nodes) take(b *beat) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	s := n.m[b.Node.ID]
+	if !b.Part {
+		delete(n.missing, b.Node.ID)
+	}
 	if b.End {
 		if s != nil {
 			n.forget(b.Node.ID, s)
@@ -139,18 +145,6 @@ func (n *nodes) grants(id engine.ID, node string, rev uint32) (held uint32) {
 	}
 	n.let[id] = grant{node, rev, time.Now()}
 	return 0
-}
-
-// settleTime is within which a live node has connected to an owner that has
-// started anew, and told what it has in hand.
-const settleTime = time.Second
-
-// settled tells whether every live node has been heard since this process
-// listens.
-func (n *nodes) settled() bool {
-	n.mu.Lock()
-	defer n.mu.Unlock()
-	return !n.from.IsZero() && time.Since(n.from) > settleTime
 }
 
 // heldBy is 1 + the highest revision of a run that a node other than the one
@@ -273,6 +267,7 @@ func (h *holder) coordinate() {
 		case <-tick.C:
 		}
 		h.nodes.reap()
+		h.noteMembers()
 		if h.cfg.Alone || time.Since(e.since) > deadAfter {
 			h.takeOver()
 		}

@@ -291,6 +291,48 @@ func TestServerKilled(t *testing.T) {
 	}
 }
 
+// TestServerKilledBesidePause kills the server and starts it again while workers
+// are stopped: the new one must not take them for dead before they had time to
+// tell of what they have in hand.
+func TestServerKilledBesidePause(t *testing.T) {
+	t.Parallel()
+	c := newCluster(t, "")
+	server := role{Name: "serve", Serve: true}
+	s := c.up(server)
+	var ps []*process
+	for range 3 {
+		ps = append(ps, c.up(role{Name: "worker", Work: true, Slots: 8}))
+	}
+	node := c.connect()
+	for range 2 {
+		c.long(node, 4, 8*time.Second)
+		pause(t.Context(), 3*time.Second) // leases that are about to be renewed
+		for _, p := range ps[:2] {
+			p.signal(t, syscall.SIGSTOP)
+		}
+		at := time.Now()
+		s.kill()
+		s = c.up(server)
+		pause(t.Context(), 2900*time.Millisecond-time.Since(at))
+		for _, p := range ps[:2] {
+			p.signal(t, syscall.SIGCONT)
+		}
+		c.drained(node, 60*time.Second)
+	}
+	starts := map[string]int{}
+	for _, e := range c.entries() {
+		if e.Kind == ledger.Started {
+			starts[e.IDs[0]]++
+		}
+	}
+	for id, n := range starts {
+		if n > 1 {
+			t.Errorf("run %s started %d times, want once: its worker lived", id, n)
+		}
+	}
+	t.Logf("%d runs under way or waiting while the server was killed and two of three workers were stopped", len(starts))
+}
+
 // TestCancelBesidePause cancels runs while the worker that has taken them ahead
 // is stopped: none of them may start once it goes on.
 func TestCancelBesidePause(t *testing.T) {
