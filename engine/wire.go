@@ -84,14 +84,17 @@ type Decoder struct {
 }
 
 // Frames calls fn with each frame's body and its offset in the message.
-func Frames(msg []byte, fn func(body []byte, off int) error) error {
+func Frames(msg []byte, fn func(body []byte, off int) error) error { return FramesFrom(msg, 1, fn) }
+
+// FramesFrom is Frames from the frame at an offset on.
+func FramesFrom(msg []byte, from int, fn func(body []byte, off int) error) error {
 	if len(msg) == 0 {
 		return fmt.Errorf("read message: %w", errShort)
 	}
 	if msg[0] == 0 || msg[0] > WireVersion {
 		return &Error{Code: CodeVersion, Op: "read message", Err: fmt.Errorf("format %d is newer than this program's %d: run the newer version", msg[0], WireVersion)}
 	}
-	for off := 1; off < len(msg); {
+	for off := from; off < len(msg); {
 		n, k := binary.Uvarint(msg[off:])
 		if k <= 0 || uint64(len(msg)-off-k) < n { //nolint:gosec // what is left, never negative
 			return fmt.Errorf("read message: %w", errShort)

@@ -37,7 +37,7 @@ func TestBatchOfShortRuns(t *testing.T) {
 					s.once(r)
 				}
 				wrote, _ := s.tap.written()
-				if others == (wrote < 320) { // 256 singles, and 64 runs a message of the rest
+				if others == (wrote < 128) { // 64 singles, and up to 64 runs a message of the rest
 					s.t.Errorf("%d runs took %d messages, with other workers %t", len(runs), wrote, others)
 				}
 				time.Sleep(10 * time.Second)
@@ -49,6 +49,54 @@ func TestBatchOfShortRuns(t *testing.T) {
 					if c.State != engine.Succeeded && c.N != 0 {
 						s.t.Errorf("%d runs are %v, want none", c.N, c.State)
 					}
+				}
+			})
+		})
+	}
+}
+
+// Runs that are submitted again, because an answer was lost or their parent is
+// executed again, are asked about before they start also in a batch of short runs.
+func TestBatchOfShortRunsAgain(t *testing.T) {
+	t.Parallel()
+	for _, every := range []int{1, 2} {
+		t.Run(fmt.Sprintf("one of %d in doubt", every), func(t *testing.T) {
+			t.Parallel()
+			runShop(t, false, func(s *shop) {
+				s.known("echo")
+				var all []engine.Run
+				batch := func(runs []engine.Run) {
+					if err := s.eng.SubmitBatch(s.t.Context(), runs); err != nil {
+						s.t.Fatalf("SubmitBatch = %v", err)
+					}
+				}
+				for range 3000 {
+					r := s.run("a", "echo", 0)
+					r.Tags = []engine.Tag{{Key: "pad", Value: strings.Repeat("x", 200)}} // it is staged
+					all = append(all, r)
+				}
+				s.watch(all)
+				first := all
+				if every > 1 { // the others are new
+					first = nil
+					for i := 1; i < len(all); i += every {
+						first = append(first, all[i])
+					}
+				}
+				batch(first)
+				for _, r := range first {
+					s.once(r)
+				}
+				for i := range all {
+					all[i].Doubt = every == 1 || i%every == 1
+				}
+				batch(all)
+				for _, r := range all {
+					s.once(r)
+				}
+				time.Sleep(10 * time.Second)
+				for _, r := range all {
+					s.once(r)
 				}
 			})
 		})

@@ -47,14 +47,18 @@ func (n *nodes) others(id, queue string) bool {
 	return false
 }
 
-// feed makes a part's runs ready, as if each had been delivered by a message of
+// feed makes a part's runs from an offset on ready, as if each had been delivered by a message of
 // its own, and waits until few are left. The manifest is their message.
-func (x *expansion) feed(data []byte) error {
+func (x *expansion) feed(data []byte, from int) error {
 	w := x.w
 	if err := x.answered(); err != nil {
 		return err
 	}
-	items, err := w.items(&x.dec, x.u, data, func(it *item) { it.run.Rev++ })
+	items, err := w.items(&x.dec, x.u, data, from, func(it *item) {
+		it.run.Rev++
+		it.again, it.noted = it.run.Doubt, it.run.Doubt
+		it.doubt = it.run.Doubt
+	})
 	if err != nil {
 		return err
 	}

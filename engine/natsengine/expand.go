@@ -11,7 +11,8 @@ import (
 // Expansion of a batch. The first runs go singly, to learn how long they take;
 // the rest in chunks of no more work than a worker may hold ahead.
 const (
-	singles   = 256
+	singles   = 64
+	lookEvery = 4096
 	learnFor  = 300 * time.Millisecond
 	chunkMost = 64
 )
@@ -96,44 +97,79 @@ type expansion struct {
 	since time.Time
 }
 
+// errFed ends the publishing of a part whose rest is executed as it is.
+var errFed = errors.New("the rest is executed as it is")
+
 // part publishes the runs of one staged part and waits for the answers to the one
-// before, so that the server sets the pace.
+// before, so that the server sets the pace. From where they may be they are fed.
 func (x *expansion) part(data []byte) error {
 	x.w.mu.Lock()
 	x.doubt = x.doubt || x.u.ended(time.Now()) > 0 // after a pause another may have expanded it
 	x.w.mu.Unlock()
-	if !x.doubt && !x.late && x.n >= singles && x.w.mayFeed(&x.first, x.runs-x.n) {
-		return x.feed(data)
+	if err := x.open(data); err != nil {
+		return err
+	}
+	if x.feeds() {
+		return x.feed(data, 1)
 	}
 	before := x.g
 	x.g = x.w.pub.group()
-	err := engine.Frames(data, func(body []byte, _ int) error { return x.add(body) })
-	if err == nil {
+	rest := 0
+	err := engine.Frames(data, func(body []byte, off int) error {
+		if x.n >= x.look && !x.late {
+			if err := x.learn(); err != nil {
+				return err
+			}
+			if x.feeds() {
+				rest = off
+				return errFed
+			}
+		}
+		return x.add(body)
+	})
+	fed := errors.Is(err, errFed)
+	if fed {
+		err = nil
+	} else if err == nil {
 		err = x.flush()
 	}
 	if before != nil {
 		err = errors.Join(err, before.wait(x.w.e.ctx))
 	}
+	if fed && err == nil {
+		return x.feed(data, rest)
+	}
 	return err
+}
+
+// open looks at the batch's first run.
+func (x *expansion) open(data []byte) error {
+	if x.first.Task != "" {
+		return nil
+	}
+	body, err := engine.FrameAt(data, 1)
+	if err != nil {
+		return err
+	}
+	if err := x.dec.Run(body, &x.first); err != nil {
+		return err
+	}
+	x.late = x.first.At > time.Now().Add(soon).UnixMilli()
+	x.doubt = x.doubt || x.first.Doubt // so are all of them, most likely: to be asked about they need messages
+	return nil
+}
+
+// feeds tells whether what follows may be executed as it is.
+func (x *expansion) feeds() bool {
+	return !x.doubt && !x.late && x.w.mayFeed(&x.first, x.runs-x.n)
 }
 
 // add takes one run. Its frame goes on as it is, but for what makes it a message
 // of its own.
 func (x *expansion) add(body []byte) error {
-	if x.n == 0 {
-		if err := x.dec.Run(body, &x.first); err != nil {
-			return err
-		}
-		x.late = x.first.At > time.Now().Add(soon).UnixMilli()
-	}
 	if x.late {
 		x.n++
 		return x.delay(body)
-	}
-	if x.n >= x.look {
-		if err := x.learn(); err != nil {
-			return err
-		}
 	}
 	var err error
 	if x.buf, err = engine.AppendNext(x.buf, body, x.doubt, x.began); err != nil {
@@ -173,7 +209,7 @@ func (x *expansion) learn() error {
 	if x.chunk = w.chunk(&x.first, x.since); x.chunk == 0 {
 		return engine.ErrShutdown
 	}
-	x.look = x.n + 16*singles
+	x.look = x.n + lookEvery
 	return nil
 }
 

@@ -222,7 +222,7 @@ func (in *intake) status(m *nats.Msg) {
 // decode makes items of a message's runs and sends each on its way.
 func (in *intake) decode(u *unit, data []byte, doubt, again, given bool) {
 	w := in.w
-	items, err := w.items(&in.dec, u, data, func(it *item) {
+	items, err := w.items(&in.dec, u, data, 1, func(it *item) {
 		it.redelivered, it.noted = given, it.run.Doubt
 		it.again = again || it.run.Doubt
 		it.doubt = doubt || it.again
@@ -250,14 +250,14 @@ func (in *intake) decode(u *unit, data []byte, doubt, again, given bool) {
 // slabItems are made at a time.
 const slabItems = 16
 
-// items makes items of a message's runs; init sets what is not the same for all.
-func (w *worker) items(dec *engine.Decoder, u *unit, data []byte, init func(*item)) ([]*item, error) {
+// items makes items of a message's runs from an offset on; init sets what is not the same for all.
+func (w *worker) items(dec *engine.Decoder, u *unit, data []byte, from int, init func(*item)) ([]*item, error) {
 	n := 0
-	_ = engine.Frames(data, func([]byte, int) error { n++; return nil }) // told below
+	_ = engine.FramesFrom(data, from, func([]byte, int) error { n++; return nil }) // told below
 	var slab []item                                                      // a few at a time: one that lives long keeps them all
 	items := make([]*item, 0, n)
 	now := time.Now()
-	err := engine.Frames(data, func(body []byte, off int) error {
+	err := engine.FramesFrom(data, from, func(body []byte, off int) error {
 		if len(slab) == 0 {
 			slab = make([]item, min(n-len(items), slabItems))
 		}
