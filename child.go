@@ -10,6 +10,7 @@ import (
 	"fmt"
 	"slices"
 	"sync"
+	"time"
 
 	"github.com/faena-dev/faena/engine"
 )
@@ -27,6 +28,7 @@ type children struct {
 	names map[string]uint64   // by explicit name: hash of task and input
 
 	ids   []ID   // to be cancelled with the parent
+	left  []ID   // to be cancelled if the run ends with this attempt
 	unset func() // ends the guard; nil if there is none
 }
 
@@ -369,5 +371,22 @@ func (k *children) settle() {
 	k.mu.Unlock()
 	if unset != nil {
 		unset()
+	}
+}
+
+// leave notes runs that the next attempt finds again, if there is one.
+func (k *children) leave(ids []ID) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	k.left = append(k.left, ids...)
+}
+
+// dropLeft cancels what was left for an attempt that an outcome rules out.
+func (a *attempt) dropLeft(ctx context.Context, o *engine.Outcome) {
+	a.kids.mu.Lock()
+	left := a.kids.left
+	a.kids.mu.Unlock()
+	if len(left) > 0 && a.run.After(*o, time.Now()).State.Terminal() {
+		a.node.abandon(context.WithoutCancel(ctx), left)
 	}
 }

@@ -404,12 +404,16 @@ func TestMapOfAnAttemptWhoseTimeIsUp(t *testing.T) {
 	for _, c := range []struct {
 		name   string
 		run    engine.Run
+		then   func(error) error // what the handler makes of it
 		cancel bool
 	}{
-		{"a timeout with an attempt left", engine.Run{Timeout: time.Second, Retry: engine.Retry{Attempts: 2}}, false},
-		{"the last attempt's timeout", engine.Run{Timeout: time.Second, Attempt: 1, Retry: engine.Retry{Attempts: 2}}, true},
-		{"the deadline", engine.Run{Deadline: 1, Retry: engine.Retry{Attempts: 2}}, true},
-		{"a time of the handler's own", engine.Run{Retry: engine.Retry{Attempts: 2}}, true},
+		{"a timeout with an attempt left", engine.Run{Timeout: time.Second, Retry: engine.Retry{Attempts: 2}}, nil, false},
+		{"a timeout with an attempt left, and success", engine.Run{Timeout: time.Second, Retry: engine.Retry{Attempts: 2}}, func(error) error { return nil }, true},
+		{"a timeout with an attempt left, and no retry", engine.Run{Timeout: time.Second, Retry: engine.Retry{Attempts: 2}}, faena.Permanent, true},
+		{"a timeout with an attempt left after the deadline", engine.Run{Timeout: time.Second, Deadline: 2, Retry: engine.Retry{Attempts: 2, Base: time.Minute}}, nil, true},
+		{"the last attempt's timeout", engine.Run{Timeout: time.Second, Attempt: 1, Retry: engine.Retry{Attempts: 2}}, nil, true},
+		{"the deadline", engine.Run{Deadline: 1, Retry: engine.Retry{Attempts: 2}}, nil, true},
+		{"a time of the handler's own", engine.Run{Retry: engine.Retry{Attempts: 2}}, nil, true},
 	} {
 		synctest.Test(t, func(t *testing.T) {
 			l := family(t, func(ctx context.Context, n *faena.Node) error {
@@ -419,6 +423,9 @@ func TestMapOfAnAttemptWhoseTimeIsUp(t *testing.T) {
 					defer stop()
 				}
 				for _, err := range childTask.Map(ctx, n, slices.Values([]int{1, 2})) {
+					if err != nil && c.then != nil {
+						return c.then(err)
+					}
 					if err != nil {
 						return err
 					}
@@ -429,7 +436,7 @@ func TestMapOfAnAttemptWhoseTimeIsUp(t *testing.T) {
 			run := c.run
 			run.ID, run.Task = faena.ID{1}, "parent"
 			if run.Deadline != 0 {
-				run.Deadline = time.Now().Add(time.Second).UnixMilli()
+				run.Deadline = time.Now().Add(time.Duration(run.Deadline) * time.Second).UnixMilli()
 			}
 			try(l, t.Context(), &run)
 			if got := len(l.cancels) > 0; got != c.cancel {

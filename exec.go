@@ -40,6 +40,7 @@ func (n *Node) exec(ctx context.Context, ea *engine.Attempt) engine.Outcome {
 		err = lasting(CodePermanent, errors.New("the output that the middleware gives is not JSON"))
 	}
 	o, err := a.judged(out, err) //nolint:contextcheck // an attempt is a context, the one that ends it
+	a.dropLeft(ctx, &o)
 	if h := n.opts.Hooks.Finished; h != nil {
 		n.hookCall(ctx, func(ctx context.Context, c *Call) { h(ctx, c, err) }, &a.call)
 	}

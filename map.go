@@ -24,8 +24,7 @@ const gather = time.Millisecond
 // in the caller's goroutine: results wait while the sequence is producing. The
 // end of the iteration, by break, panic or ctx, cancels what is under way;
 // inside a handler that is interrupted or timed out it is left for the run's
-// next attempt, if the run has one left: also if the handler then ends the run in
-// another way. If submitting fails, the inputs concerned and those under way are
+// next attempt, and cancelled if the handler ends the run after all. If submitting fails, the inputs concerned and those under way are
 // yielded, and then the iteration ends. It waits as [Future.Get] does.
 func (t Task[In, Out]) Map(ctx context.Context, node *Node, inputs iter.Seq[In], opts ...Option) iter.Seq2[Result[In, Out], error] {
 	return func(yield func(Result[In, Out], error) bool) {
@@ -155,12 +154,13 @@ func (m *mapping[In, Out]) cancel(ctx context.Context) {
 	if len(m.open) == 0 || m.node.isClosed() {
 		return
 	}
-	if a := attemptOf(ctx); a != nil && a.follows() { //nolint:contextcheck // an attempt is a context, the one that ends it
-		return // the next attempt finds them again
-	}
 	ids := make([]ID, 0, len(m.open))
 	for _, f := range m.open {
 		ids = append(ids, f.id)
+	}
+	if a := attemptOf(ctx); a != nil && a.follows() { //nolint:contextcheck // an attempt is a context, the one that ends it
+		a.kids.leave(ids) // the next attempt finds them again
+		return
 	}
 	m.node.abandon(context.WithoutCancel(ctx), ids)
 }
