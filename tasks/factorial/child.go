@@ -2,9 +2,9 @@ package factorial
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"math"
-	"math/big"
 	"sync"
 	"time"
 
@@ -25,35 +25,61 @@ func (o Options) part(ctx context.Context, p product.Part) (Value, error) {
 
 // multiply is the handler of Multiply.
 func (o Options) multiply(ctx context.Context, p Pair) (Value, error) {
-	call, ok := faena.Current(ctx)
-	if !ok || p.Beside < 1 {
+	if p.Beside < 1 {
 		return Value{}, faena.Permanent(fmt.Errorf("multiply %s by %s, one of %d beside each other: it makes no sense", p.Left, p.Right, p.Beside))
 	}
-	var both [2]*big.Int
-	for i, id := range []faena.ID{p.Left, p.Right} {
-		fut, err := faena.Attach[Value](ctx, call.Node(), id)
+	left, err := output[Value](ctx, p.Left)
+	if err != nil {
+		return Value{}, err
+	}
+	x := left.number()
+	y := x // a square takes less time
+	if p.Right != p.Left {
+		right, err := output[Value](ctx, p.Right)
 		if err != nil {
-			return Value{}, fmt.Errorf("find a factor: %w", err)
+			return Value{}, err
 		}
-		v, err := fut.Get(ctx)
-		if err != nil {
-			return Value{}, fmt.Errorf("read a factor: %w", err)
-		}
-		both[i] = v.number()
+		y = right.number()
 	}
 	pool := bignum.NewPool(o.options(p.Beside, nil).Workers)
 	span := bignum.Track(func(done float64) { faena.Progress(ctx, done, "") })
-	z, err := pool.Mul(ctx, both[0], both[1], span)
+	z, err := pool.Mul(ctx, x, y, span)
 	if err != nil {
-		return Value{}, fmt.Errorf("multiply %d by %d bits: %w", both[0].BitLen(), both[1].BitLen(), err)
+		return Value{}, fmt.Errorf("multiply %d by %d bits: %w", x.BitLen(), y.BitLen(), err)
 	}
 	return valueOf(z), nil
+}
+
+// output is what the run with that id gave, for another run of its family.
+func output[T any](ctx context.Context, id faena.ID) (T, error) {
+	var none T
+	call, ok := faena.Current(ctx)
+	if !ok {
+		return none, faena.Permanent(fmt.Errorf("read the output of %s outside of a run", id))
+	}
+	fut, err := faena.Attach[T](ctx, call.Node(), id)
+	if err != nil {
+		return none, fmt.Errorf("find the output of %s: %w", id, err)
+	}
+	v, err := fut.Get(ctx)
+	if err != nil {
+		return none, fmt.Errorf("read the output of %s: %w", id, err)
+	}
+	return v, nil
 }
 
 // family submits and awaits the children of a run.
 type family struct {
 	node  *faena.Node
 	meter *meter
+}
+
+func familyOf(ctx context.Context, m *meter) (family, error) {
+	call, ok := faena.Current(ctx)
+	if !ok {
+		return family{}, faena.Permanent(errors.New("compute a factorial outside of a run"))
+	}
+	return family{node: call.Node(), meter: m}, nil
 }
 
 // parts has the parts of a plan computed.
@@ -63,7 +89,7 @@ func (f family) parts(ctx context.Context, plan []product.Part) ([]*faena.Future
 		return nil, err
 	}
 	f.meter.enter(partShare, fmt.Sprintf("compute %d parts", len(plan)))
-	return values, f.wait(ctx, values, 0, 1)
+	return values, wait(ctx, f, values, 0, 1)
 }
 
 // multiply has values multiplied along the tree, level by level.
@@ -88,7 +114,7 @@ func (f family) multiply(ctx context.Context, values []*faena.Future[Value]) (*f
 		if err != nil {
 			return nil, err
 		}
-		if err := f.wait(ctx, products, done, share); err != nil {
+		if err := wait(ctx, f, products, done, share); err != nil {
 			return nil, err
 		}
 		done += share
@@ -128,13 +154,13 @@ const (
 
 // wait waits for children that take the share of the step under way that begins
 // at done. It does not read their values.
-func (f family) wait(ctx context.Context, children []*faena.Future[Value], done, share float64) error {
+func wait[T any](ctx context.Context, f family, children []*faena.Future[T], done, share float64) error {
 	each := share / float64(len(children))
 	finished := 0
 	if len(children) <= lookMost {
 		over := make(chan struct{})
 		var wg sync.WaitGroup
-		wg.Go(func() { f.look(ctx, children, over, func(sum float64) { f.meter.report(done + each*sum) }) })
+		wg.Go(func() { look(ctx, f.node, children, over, func(sum float64) { f.meter.report(done + each*sum) }) })
 		defer wg.Wait()
 		defer close(over)
 	}
@@ -149,7 +175,7 @@ func (f family) wait(ctx context.Context, children []*faena.Future[Value], done,
 }
 
 // look tells the sum of the children's progress now and then.
-func (f family) look(ctx context.Context, children []*faena.Future[Value], over <-chan struct{}, tell func(float64)) {
+func look[T any](ctx context.Context, node *faena.Node, children []*faena.Future[T], over <-chan struct{}, tell func(float64)) {
 	tick := time.NewTicker(lookEvery)
 	defer tick.Stop()
 	for {
@@ -162,7 +188,7 @@ func (f family) look(ctx context.Context, children []*faena.Future[Value], over 
 		}
 		sum := 0.0
 		for _, c := range children {
-			in, err := f.node.Get(ctx, c.ID())
+			in, err := node.Get(ctx, c.ID())
 			switch {
 			case err != nil: // nobody has the index: then without
 			case in.State.Terminal():

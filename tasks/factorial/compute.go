@@ -32,7 +32,7 @@ func (o Options) compute(ctx context.Context, in Input) (Output, error) {
 		return Output{N: in.N, Digits: digits}, nil
 	}
 	m := newMeter(func(done float64, text string) { faena.Progress(ctx, done, text) })
-	x, err := o.number(ctx, in.N, m)
+	x, odd, err := o.number(ctx, in.N, m)
 	if err != nil {
 		return Output{}, err
 	}
@@ -41,14 +41,14 @@ func (o Options) compute(ctx context.Context, in Input) (Output, error) {
 		return Output{}, hopeless(err)
 	}
 	m.enter(1-partShare-combineShare-verifyShare, "write it in base ten")
-	text, err := bignum.NewPool(o.Workers).Decimal(ctx, x, bignum.Track(m.report))
+	text, err := o.text(ctx, in.N, x, odd, digits, m)
 	if err != nil {
 		return Output{}, fmt.Errorf("write factorial of %d in base ten: %w", in.N, err)
 	}
 	if int64(len(text)) != digits {
 		return Output{}, faena.Permanent(fmt.Errorf("factorial of %d: %w: it has %d digits, want %d", in.N, product.ErrWrong, len(text), digits))
 	}
-	return Output{N: in.N, Digits: digits, Decimal: string(text)}, nil
+	return Output{N: in.N, Digits: digits, Decimal: text}, nil
 }
 
 const (
@@ -71,53 +71,66 @@ func length(n int64) int64 {
 	return n * int64(max(bits.Len64(uint64(n))-2, 0)) //nolint:gosec // n is not negative
 }
 
-// number computes n!.
-func (o Options) number(ctx context.Context, n int64, m *meter) (*big.Int, error) {
+// number computes n!, and names the run that gave it, without its factors 2, if it
+// is so long that one did.
+func (o Options) number(ctx context.Context, n int64, m *meter) (x *big.Int, odd faena.ID, err error) {
 	k := parts(n)
 	if k < 2 {
 		m.enter(partShare+combineShare, "compute")
-		x, err := product.Factorial(ctx, n, o.options(1, m.report))
-		return x, hopeless(err)
+		x, err = product.Factorial(ctx, n, o.options(1, m.report))
+		return x, odd, hopeless(err)
 	}
 	plan, err := product.Plan(ctx, n, k)
 	if err != nil {
-		return nil, hopeless(err)
+		return nil, odd, hopeless(err)
 	}
-	call, ok := faena.Current(ctx)
-	if !ok {
-		return nil, faena.Permanent(errors.New("compute a factorial outside of a run"))
+	f, err := familyOf(ctx, m)
+	if err != nil {
+		return nil, odd, err
 	}
-	f := family{node: call.Node(), meter: m}
 	values, err := f.parts(ctx, plan)
 	if err != nil {
-		return nil, fmt.Errorf("compute %d parts of the factorial of %d: %w", len(plan), n, err)
+		return nil, odd, fmt.Errorf("compute %d parts of the factorial of %d: %w", len(plan), n, err)
 	}
 	m.enter(combineShare, "multiply")
-	odd, err := o.combine(ctx, f, values, length(n) >= childBits)
-	if err != nil {
-		return nil, fmt.Errorf("multiply %d parts of the factorial of %d: %w", len(plan), n, err)
+	if x, odd, err = o.combine(ctx, f, values, length(n) >= childBits); err != nil {
+		return nil, odd, fmt.Errorf("multiply %d parts of the factorial of %d: %w", len(plan), n, err)
 	}
-	return product.Finish(n, odd), nil
+	return product.Finish(n, x), odd, nil
 }
 
-func (o Options) combine(ctx context.Context, f family, values []*faena.Future[Value], apart bool) (*big.Int, error) {
+func (o Options) combine(ctx context.Context, f family, values []*faena.Future[Value], apart bool) (x *big.Int, odd faena.ID, err error) {
 	if apart {
 		last, err := f.multiply(ctx, values)
 		if err != nil {
-			return nil, err
+			return nil, odd, err
 		}
 		v, err := last.Get(ctx)
-		return v.number(), err
+		return v.number(), last.ID(), err
 	}
 	numbers := make([]*big.Int, len(values))
 	for i, fut := range values {
 		v, err := fut.Get(ctx)
 		if err != nil {
-			return nil, err
+			return nil, odd, err
 		}
 		numbers[i] = v.number()
 	}
-	return product.Combine(ctx, numbers, o.options(1, f.meter.report))
+	x, err = product.Combine(ctx, numbers, o.options(1, f.meter.report))
+	return x, odd, err
+}
+
+// text is x, which is n!, in base ten.
+func (o Options) text(ctx context.Context, n int64, x *big.Int, odd faena.ID, digits int64, m *meter) (string, error) {
+	if halvings, _ := pieces(digits); halvings == 0 {
+		text, err := bignum.NewPool(o.Workers).Decimal(ctx, x, bignum.Track(m.report))
+		return string(text), err
+	}
+	f, err := familyOf(ctx, m)
+	if err != nil {
+		return "", err
+	}
+	return f.write(ctx, n, odd, digits)
 }
 
 // options are those of one of so many computations beside each other.

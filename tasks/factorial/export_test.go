@@ -7,6 +7,8 @@ type Meter = meter
 var (
 	NewMeter = newMeter
 	Parts    = parts
+	Pieces   = pieces
+	Joined   = joined
 )
 
 // Enter begins the next step.

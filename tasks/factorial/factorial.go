@@ -1,5 +1,5 @@
 // Package factorial is the built-in task that computes n! exactly. It is written
-// as a user of faena would write it: three tasks and their handlers.
+// as a user of faena would write it: five tasks and their handlers.
 //
 //	err := node.Handle(factorial.Handlers(factorial.Options{})...)
 //	out, err := factorial.Compute.Run(ctx, node, factorial.Input{N: 1_000_000})
@@ -12,9 +12,10 @@
 // again, because the run, executed again, finds its children. The children are
 // told each other's ids and not their values: a value is stored once and read
 // once, and the parent sees only the last. That one it checks against a
-// computation of another kind and turns into decimal text. The text is by far the
-// longest step, about two thirds of the whole, and not divided among children: a
-// worker that dies meanwhile costs all of that step.
+// computation of another kind. The decimal text is by far the longest step, about
+// two thirds of the whole: a long number is halved by child runs of [Divide], and
+// their halves again, into pieces that child runs of [Write] write in base ten, so
+// that of this step, too, a worker that dies costs only what it had under way.
 package factorial
 
 import (
@@ -50,6 +51,16 @@ var (
 
 	// Multiply multiplies the outputs of two runs. It is for the children of Compute.
 	Multiply = faena.Define[Pair, Value]("factorial.multiply",
+		faena.Queue(Queue), faena.Retry(3, time.Second), faena.Timeout(attemptTime), keepValues())
+
+	// Divide divides the output of a run, or half of it, by a power of ten. It is for
+	// the children of Compute.
+	Divide = faena.Define[Division, Halves]("factorial.divide",
+		faena.Queue(Queue), faena.Retry(3, time.Second), faena.Timeout(attemptTime), keepValues())
+
+	// Write writes half of the output of a run of Divide in base ten. It is for the
+	// children of Compute.
+	Write = faena.Define[Half, string]("factorial.write",
 		faena.Queue(Queue), faena.Retry(3, time.Second), faena.Timeout(attemptTime), keepValues())
 )
 
@@ -128,7 +139,9 @@ type Options struct {
 // Handlers are the handlers of all tasks here, for one node.Handle: a node that
 // takes Compute should take its children, too.
 func Handlers(o Options) []faena.Handler {
-	return []faena.Handler{Compute.WithCheck(o.compute, Input.Check), Part.With(o.part), Multiply.With(o.multiply)}
+	return []faena.Handler{
+		Compute.WithCheck(o.compute, Input.Check), Part.With(o.part), Multiply.With(o.multiply), Divide.With(o.divide), Write.With(o.write),
+	}
 }
 
 // Check tells why no handler would take the input, whatever memory it has: N is

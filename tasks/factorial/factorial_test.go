@@ -45,6 +45,12 @@ func handle(t *testing.T, node *faena.Node, o factorial.Options) {
 	}
 }
 
+// sum is the SHA-256 of a text.
+func sum(text string) string {
+	b := sha256.Sum256([]byte(text))
+	return hex.EncodeToString(b[:])
+}
+
 // golden is from the tests of package product, which say where it comes from.
 var golden = []struct {
 	n        int64
@@ -80,8 +86,7 @@ func TestComputeGivesTheFactorial(t *testing.T) {
 		if err != nil {
 			t.Fatalf("Compute(%d) = %v", g.n, err)
 		}
-		sum := sha256.Sum256([]byte(out.Decimal))
-		if got := hex.EncodeToString(sum[:]); out.N != g.n || out.Digits != g.digits || got != g.sha256 {
+		if got := sum(out.Decimal); out.N != g.n || out.Digits != g.digits || got != g.sha256 {
 			t.Errorf("Compute(%d) = %d, %d digits, SHA-256 %s, want %d, %s", g.n, out.N, out.Digits, got, g.digits, g.sha256)
 		}
 		if got := int(children.Load()); got != g.children {

@@ -57,6 +57,31 @@ func TestPartsNeverChange(t *testing.T) {
 	}
 }
 
+// The same holds for the pieces that it is written in.
+func TestPiecesNeverChange(t *testing.T) {
+	t.Parallel()
+	for digits, want := range map[int64][2]int64{
+		1: {0, 1}, 1_000_000: {0, 1_000_000}, 5_565_709: {0, 5_565_709}, 6_000_000: {0, 6_000_000}, 6_000_001: {1, 3_000_001},
+		24_626_000: {3, 3_078_250}, 24_626_001: {3, 3_078_251}, 756_570_557: {7, 5_910_708},
+	} {
+		halvings, each := factorial.Pieces(digits)
+		if got := [2]int64{int64(halvings), each}; got != want {
+			t.Errorf("Pieces(%d) = %d, want %d", digits, got, want)
+		}
+		if each<<halvings < digits || each<<halvings-each >= digits {
+			t.Errorf("Pieces(%d) = %d: the first piece is empty, or they are too short", digits, want)
+		}
+	}
+}
+
+// A piece that begins with zeros is told without.
+func TestJoinedFillsUp(t *testing.T) {
+	t.Parallel()
+	if got, want := factorial.Joined([]string{"12", "0", "3456", "78"}, 4), "12000034560078"; got != want {
+		t.Errorf("Joined = %s, want %s", got, want)
+	}
+}
+
 // In a bubble all is as outside, and what a run says on its way only grows.
 func TestProgressGrows(t *testing.T) {
 	t.Parallel()

@@ -133,12 +133,15 @@ func TestDigitsOnly(t *testing.T) {
 	}
 }
 
-func TestMultiplyRefusesNonsense(t *testing.T) {
+func TestChildrenRefuseNonsense(t *testing.T) {
 	t.Parallel()
 	node := open(t, filepath.Join(t.TempDir(), "data"), faena.Options{})
 	handle(t, node, factorial.Options{})
 	if _, err := factorial.Multiply.Run(t.Context(), node, factorial.Pair{}); faena.CodeOf(err) != faena.CodePermanent {
 		t.Errorf("Multiply of nothing = %v, want a permanent error", err)
+	}
+	if _, err := factorial.Divide.Run(t.Context(), node, factorial.Division{}); faena.CodeOf(err) != faena.CodePermanent {
+		t.Errorf("Divide of nothing = %v, want a permanent error", err)
 	}
 }
 

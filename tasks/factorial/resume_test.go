@@ -20,9 +20,10 @@ import (
 )
 
 // These name the variables that make the test binary a worker to be killed: its
-// data directory, and after how many children it gets stuck.
+// data directory, what to compute, and after how many children it gets stuck.
 const (
 	victimDir   = "FACTORIAL_VICTIM"
+	victimN     = "FACTORIAL_VICTIM_N"
 	victimAfter = "FACTORIAL_VICTIM_AFTER"
 )
 
@@ -30,6 +31,14 @@ const (
 const (
 	resumeN     = 300_000
 	resumeParts = 9
+)
+
+// piecesN has 39 parts, 38 products of them, a power of five, a division and two
+// pieces in base ten. The sum is that of its text by GMP.
+const (
+	piecesN      = 1_100_000
+	piecesNumber = 39 + 38
+	piecesSum    = "1f2f1fa0472148c0ef7ee3a4497b978892d7ee385ea777d29cc0f10f5799e56c"
 )
 
 func TestMain(m *testing.M) {
@@ -48,6 +57,10 @@ func TestMain(m *testing.M) {
 func victim(dir string) error {
 	ctx := context.Background()
 	after, err := strconv.Atoi(os.Getenv(victimAfter))
+	if err != nil {
+		return err
+	}
+	n, err := strconv.ParseInt(os.Getenv(victimN), 10, 64)
 	if err != nil {
 		return err
 	}
@@ -94,21 +107,21 @@ func victim(dir string) error {
 	if err := node.Handle(factorial.Handlers(factorial.Options{})...); err != nil {
 		return err
 	}
-	if _, err := factorial.Compute.Run(ctx, node, factorial.Input{N: resumeN}); err != nil {
+	if _, err := factorial.Compute.Run(ctx, node, factorial.Input{N: n}); err != nil {
 		return err
 	}
 	return fmt.Errorf("it ended before it was killed")
 }
 
 // killed lets a victim work in dir, kills it and gives the id of the run.
-func killed(t *testing.T, dir string, after int) faena.ID {
+func killed(t *testing.T, dir string, n int64, after int) faena.ID {
 	t.Helper()
 	self, err := os.Executable()
 	if err != nil {
 		t.Fatal(err)
 	}
 	cmd := exec.CommandContext(t.Context(), self)
-	cmd.Env = append(os.Environ(), victimDir+"="+dir, victimAfter+"="+strconv.Itoa(after))
+	cmd.Env = append(os.Environ(), victimDir+"="+dir, victimN+"="+strconv.FormatInt(n, 10), victimAfter+"="+strconv.Itoa(after))
 	cmd.Stderr = os.Stderr
 	out, err := cmd.StdoutPipe()
 	if err != nil {
@@ -137,12 +150,21 @@ func TestResumeAfterKill(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	want := x.String()
-	for name, after := range map[string]int{"parts": 6, "products": resumeParts + 5} {
+	want := sum(x.String())
+	for name, c := range map[string]struct {
+		n               int64
+		after, children int
+		want            string
+	}{
+		"parts":     {resumeN, 6, 2*resumeParts - 1, want},
+		"products":  {resumeN, resumeParts + 5, 2*resumeParts - 1, want},
+		"divisions": {piecesN, piecesNumber + 1, piecesNumber + 4, piecesSum},
+		"pieces":    {piecesN, piecesNumber + 3, piecesNumber + 4, piecesSum},
+	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			dir := filepath.Join(t.TempDir(), "data")
-			id := killed(t, dir, after)
+			id := killed(t, dir, c.n, c.after)
 			node := open(t, dir, faena.Options{Slots: 2})
 			done := map[faena.ID]bool{}
 			for in, err := range node.List(t.Context(), faena.Query{States: []faena.State{faena.Succeeded}}) {
@@ -151,8 +173,8 @@ func TestResumeAfterKill(t *testing.T) {
 				}
 				done[in.ID] = true
 			}
-			if len(done) != after {
-				t.Fatalf("%d children had succeeded, want %d", len(done), after)
+			if len(done) != c.after {
+				t.Fatalf("%d children had succeeded, want %d", len(done), c.after)
 			}
 			var (
 				mu       sync.Mutex
@@ -177,8 +199,8 @@ func TestResumeAfterKill(t *testing.T) {
 			if err != nil {
 				t.Fatalf("Get = %v", err)
 			}
-			if out.Decimal != want {
-				t.Errorf("the result has %d digits and is wrong, want %d digits", len(out.Decimal), len(want))
+			if got := sum(out.Decimal); got != c.want {
+				t.Errorf("the result has %d digits and the SHA-256 %s, want %s", len(out.Decimal), got, c.want)
 			}
 			mu.Lock()
 			defer mu.Unlock()
@@ -187,7 +209,7 @@ func TestResumeAfterKill(t *testing.T) {
 					t.Errorf("child %s had succeeded and was executed again, %d times", child, n)
 				}
 			}
-			if got, want := len(executed), 2*resumeParts-1-after; got != want {
+			if got, want := len(executed), c.children-c.after; got != want {
 				t.Errorf("%d children were executed after the kill, want %d", got, want)
 			}
 		})

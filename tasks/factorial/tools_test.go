@@ -27,7 +27,7 @@ for n in sys.argv[1:]:
 // make test-tools installs it.
 func TestFactorialsAgreeWithOtherTools(t *testing.T) {
 	t.Parallel()
-	numbers := []int64{0, 1, 2, 20, 21, 999, 1000, 4096, 65_537, 100_000, 300_007, 1_000_000}
+	numbers := []int64{0, 1, 2, 20, 21, 999, 1000, 4096, 65_537, 100_000, 300_007, 1_000_000, 1_100_000}
 	args := []string{"-c", script}
 	for _, n := range numbers {
 		args = append(args, strconv.FormatInt(n, 10))

@@ -65,7 +65,7 @@ func (p *Pool) powers(ctx context.Context, leaf, depth int, span Span) ([]power,
 				return nil, err
 			}
 		}
-		powers[i] = newPower(five, leaf<<i, i)
+		powers[i] = newPower(five, leaf<<i)
 	}
 	return powers, nil
 }
@@ -80,10 +80,30 @@ func share(toCome int) float64 {
 	return s
 }
 
-func newPower(five *big.Int, digits, halvings int) power {
-	unit, length := wordBits<<halvings, five.BitLen()+digits
+// newPower returns 10^digits, for five = 5^digits.
+func newPower(five *big.Int, digits int) power {
+	length, halvings := five.BitLen()+digits, 0
+	for length>>halvings >= divWords*wordBits {
+		halvings++
+	}
+	unit := wordBits << halvings
 	shift := (unit - length%unit) % unit
 	return power{digits: digits, shift: uint(shift), divisor: new(big.Int).Lsh(five, uint(digits+shift))}
+}
+
+// Split returns the quotient and the remainder of x and 10^digits, for five =
+// 5^digits and 0 ≤ x < 10^(2·digits): the first step of Decimal, for those who
+// divide the rest among several. It checks ctx and reports span as Decimal does.
+func (p *Pool) Split(ctx context.Context, x, five *big.Int, digits int, span Span) (q, r *big.Int, err error) {
+	return p.split(ctx, x, newPower(five, digits), span)
+}
+
+func (p *Pool) split(ctx context.Context, x *big.Int, by power, span Span) (q, r *big.Int, err error) {
+	q, r, err = p.divide(ctx, new(big.Int).Lsh(x, by.shift), by.divisor, uint(by.divisor.BitLen()), span)
+	if err != nil {
+		return nil, nil, err
+	}
+	return q, r.Rsh(r, by.shift), nil
 }
 
 // fill writes x to text, with leading zeros. text is twice as long as the last
@@ -106,11 +126,10 @@ func (p *Pool) fill(ctx context.Context, text []byte, x *big.Int, powers []power
 		return nil
 	}
 	power := powers[len(powers)-1]
-	q, r, err := p.divide(ctx, new(big.Int).Lsh(x, power.shift), power.divisor, uint(power.divisor.BitLen()), span.Part(1.0/3))
+	q, r, err := p.split(ctx, x, power, span.Part(1.0/3))
 	if err != nil {
 		return err
 	}
-	r.Rsh(r, power.shift)
 	halves, cut := [2]*big.Int{q, r}, len(text)-power.digits
 	return p.Each(ctx, 2, func(i int) error {
 		part := text[:cut]

@@ -50,6 +50,27 @@ func TestDivideAgainstMathBig(t *testing.T) {
 	}
 }
 
+func TestSplitAgainstMathBig(t *testing.T) {
+	t.Parallel()
+	r := rand.New(rand.NewPCG(11, 12))
+	p := bignum.NewPool(2)
+	for _, digits := range []int64{1, 19, 20_000, 57_799, 57_800, 250_001, 700_000} {
+		five, ten := new(big.Int).Exp(big.NewInt(5), big.NewInt(digits), nil), new(big.Int).Exp(big.NewInt(10), big.NewInt(digits), nil)
+		square := new(big.Int).Mul(ten, ten)
+		for _, x := range []*big.Int{
+			{}, big.NewInt(7), ten, new(big.Int).Sub(ten, big.NewInt(1)), new(big.Int).Sub(square, big.NewInt(1)), number(r, square.BitLen()-1),
+		} {
+			q, rest, err := p.Split(t.Context(), x, five, int(digits), bignum.Span{})
+			if err != nil {
+				t.Fatal(err)
+			}
+			if wantQ, wantR := new(big.Int).QuoRem(x, ten, new(big.Int)); q.Cmp(wantQ) != 0 || rest.Cmp(wantR) != 0 {
+				t.Errorf("Split of a number of %d bits by 10^%d is wrong", x.BitLen(), digits)
+			}
+		}
+	}
+}
+
 // The carries of these products run through many words.
 func TestMulOfExtremes(t *testing.T) {
 	t.Parallel()

@@ -170,6 +170,23 @@ func TestPartBitsAreTheLength(t *testing.T) {
 	}
 }
 
+func TestFivesIsAPowerOfFive(t *testing.T) {
+	t.Parallel()
+	for _, k := range []int64{1, 2, 3, 4, 5, 6, 24, 25, 1000, 65_535, 65_536} {
+		part := product.Fives(k)
+		got, err := part.Product(t.Context(), product.Options{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if want := new(big.Int).Exp(big.NewInt(5), big.NewInt(k), nil); got.Cmp(want) != 0 {
+			t.Errorf("the product of Fives(%d) has %d bits, want 5^%d with %d", k, got.BitLen(), k, want.BitLen())
+		}
+		if got, want := part.Bits, int64(got.BitLen()); got > want || got < want-want/50-3 {
+			t.Errorf("Fives(%d).Bits = %d, want about %d", k, got, want)
+		}
+	}
+}
+
 func TestTreeMultipliesAll(t *testing.T) {
 	t.Parallel()
 	for k := range 70 {

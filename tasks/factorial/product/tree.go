@@ -101,6 +101,12 @@ func (c calc) combine(ctx context.Context, values []*big.Int, span bignum.Span) 
 	return slots[len(slots)-1], nil
 }
 
+// Fives returns a part whose product is 5^k, for k > 0: the first k of the fives in
+// (5k)!. It is for those who need powers of ten.
+func Fives(k int64) Part {
+	return Part{N: 5 * k, From: Factor{Prime: 5}, To: Factor{Prime: 5, Skip: k}, Bits: k * 2321 / 1000}
+}
+
 // Finish returns n! made of odd, the product of all parts of a plan for n: it
 // adds the factors 2.
 func Finish(n int64, odd *big.Int) *big.Int {
