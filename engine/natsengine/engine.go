@@ -378,6 +378,7 @@ func (w *wrote) all() map[string]uint64 {
 const (
 	posLog     = "log"
 	posDelayed = "delayed"
+	posHome    = "home"
 	posFailed  = "failed"
 )
 

@@ -56,6 +56,7 @@ func (it *item) Yield() error {
 	w.clearLocked(it) // those that it waits for may be suspects
 	w.busy--
 	w.waiting++
+	w.moved++ // so that the slot that is free asks for runs at once
 	go w.slot()
 	return nil
 }
@@ -465,11 +466,11 @@ func (w *worker) writeHomes(items []*item) {
 	w.mu.Lock()
 	for _, it := range items {
 		it.homing = false
-		if err != nil {
-			continue
-		}
 		if it.settled { // it ended meanwhile, and tidied up before this was written
 			gone = append(gone, it)
+			continue
+		}
+		if err != nil {
 			continue
 		}
 		it.homed = true

@@ -197,6 +197,9 @@ func (h *holder) get(ctx context.Context, ids []engine.ID) (*engine.Info, error)
 	}
 	if info.State == engine.Queued || info.State == engine.Scheduled {
 		info.Waits = h.waits(ctx, info)
+		if row.Stream == srcHome {
+			info.Waits = "the worker that had it has not been heard: it starts again once that counts as gone"
+		}
 		if run == nil && h.unreadable(ctx, row) {
 			info.Waits = "its message cannot be read, because the disk has damaged it: it ends as lost once the queue has come to it"
 		}

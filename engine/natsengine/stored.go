@@ -35,8 +35,11 @@ func (h *holder) stored(ctx context.Context, row *index.Row) (*engine.Run, *engi
 		return h.stagedRun(ctx, m, engine.ID(row.ID))
 	}
 	stream := streamDelayed
-	if row.Stream == srcQueue {
+	switch row.Stream {
+	case srcQueue:
 		stream = queueStream(row.Queue)
+	case srcHome:
+		stream = streamHome
 	}
 	m, err := h.e.get(ctx, stream, row.Seq)
 	if err != nil || m == nil {
