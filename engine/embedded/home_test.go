@@ -126,4 +126,3 @@ func TestLongRunOfADeadProcess(t *testing.T) {
 	end()
 	h.close()
 }
-

@@ -118,8 +118,7 @@ type item struct {
 	settled  bool // its outcome is decided; a later one is dropped
 	ended    bool // a terminal record stands in the log
 	saved    bool // it may have a checkpoint
-	suspect  bool // it may kill this process
-	last     bool // one death more, and it fails
+	suspect  bool // one death more, and it fails: it may kill this process
 	progress *engine.Progress
 	told     bool // progress has been sent
 	save     saver
