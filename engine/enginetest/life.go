@@ -476,8 +476,13 @@ func testNested(b *bed) {
 		return engine.Outcome{Output: slices.Clone(f.recs[0].Output.Data)}
 	}
 	b.worker(1, tasks{"nest": nest})
+	time.Sleep(2 * time.Second) // the worker knows the queue
+	began := time.Now()
 	if got := b.one(b.run("nest", "0123456789")).output(); got != "bottom" {
 		b.t.Errorf("output = %s, want bottom", got)
+	}
+	if took := time.Since(began); took > 500*time.Millisecond {
+		b.t.Errorf("ten levels took %v, want no wait for a timer at each", took)
 	}
 	if m := most.Load(); m != 1 {
 		b.t.Errorf("%d attempts held the one slot at a time", m)

@@ -192,14 +192,33 @@ func testOverdueRetry(b *bed) {
 }
 
 func testDelayedBatch(b *bed) {
-	b.worker(4, tasks{"echo": echo})
 	at := time.Now().Add(5 * time.Minute)
+	early := []engine.Run{b.run("echo", "1"), b.run("echo", "2"), b.run("echo", "3")}
+	for i := range early {
+		early[i].At = at.UnixMilli()
+	}
+	fs := b.batch(early)
+	b.scheduled(early, at)
+	b.worker(4, tasks{"echo": echo})
+	b.sleep(time.Second)
+	b.scheduled(early, at)
+	for _, f := range fs {
+		f.output()
+		if d := b.led.times(f.id)[0].Sub(at); d < -time.Millisecond || d > 5*time.Second {
+			b.t.Errorf("a run of a small delayed batch began %v after its time", d)
+		}
+	}
+	at = time.Now().Add(5 * time.Minute)
 	runs := make([]engine.Run, 500)
 	for i := range runs {
 		runs[i] = b.run("echo", `"`+string(make([]byte, 1000))+`"`)
 		runs[i].At = at.UnixMilli()
 	}
-	for _, f := range b.batch(runs) {
+	fs = b.batch(runs)
+	b.scheduled(runs, at)
+	b.sleep(time.Minute)
+	b.scheduled(runs, at)
+	for _, f := range fs {
 		f.output()
 		if d := b.led.times(f.id)[0].Sub(at); d < -time.Millisecond || d > 5*time.Second {
 			b.t.Errorf("a run of a delayed batch began %v after its time", d)
@@ -211,6 +230,20 @@ func testDelayedBatch(b *bed) {
 	b.batch([]engine.Run{small})[0].output()
 	if d := b.led.times(small.ID)[0].Sub(at); d < -time.Millisecond || d > 5*time.Second {
 		b.t.Errorf("a delayed batch of one began %v after its time", d)
+	}
+}
+
+// scheduled wants runs to be listed as such.
+func (b *bed) scheduled(runs []engine.Run, at time.Time) {
+	b.t.Helper()
+	p, err := b.client.List(b.t.Context(), engine.Query{States: []engine.State{engine.Scheduled}, Limit: 500})
+	if err != nil || len(p.Runs) != len(runs) {
+		b.t.Fatalf("List of scheduled runs = %d, %v, want %d", len(p.Runs), err, len(runs))
+	}
+	for _, i := range p.Runs {
+		if i.At == nil || i.At.UnixMilli() != at.UnixMilli() {
+			b.t.Fatalf("a run of a delayed batch is scheduled for %v, want %v", i.At, at)
+		}
 	}
 }
 

@@ -269,6 +269,9 @@ func (h *holder) info(row *index.Row) *engine.Info {
 		code, text, _ := strings.Cut(row.Note, ": ")
 		i.Error = &engine.Failure{Code: engine.Code(code), Message: text}
 	}
+	if i.State == engine.Scheduled && row.Stream != srcDelayed && !i.At.After(time.Now()) { // nobody has taken its batch
+		i.State, i.At = engine.Queued, nil
+	}
 	if !i.State.Terminal() {
 		i.Deaths = int(max(row.Rev&0xff, 1) - 1)
 		h.nodes.overlay(i)
