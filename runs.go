@@ -164,7 +164,10 @@ func (n *Node) Get(ctx context.Context, id ID) (*Info, error) {
 
 // Page gives one page of the runs that q selects, newest first; the next one is
 // got with q.Cursor set to Page.Next and the same conditions, until that is empty;
-// with others the error has CodeInvalid.
+// with others the error has CodeInvalid. Of each run it tells what is soon found:
+// no Parent, Attempts, Deadline, Waits, Input and Output, no Stack, the first 160
+// bytes of an error, and as Deaths those of an open run since it was queued last;
+// Get tells all.
 func (n *Node) Page(ctx context.Context, q Query) (*Page, error) {
 	if n.unopened() {
 		return nil, zeroNode("list runs")
@@ -173,7 +176,7 @@ func (n *Node) Page(ctx context.Context, q Query) (*Page, error) {
 }
 
 // List yields the runs that q selects, newest first, and reads them page by page
-// as it goes on. An error ends it.
+// as it goes on; of each it tells what Page does. An error ends it.
 func (n *Node) List(ctx context.Context, q Query) iter.Seq2[*Info, error] {
 	return func(yield func(*Info, error) bool) {
 		for {
