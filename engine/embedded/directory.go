@@ -67,6 +67,25 @@ func openDirectory(dir, boot string) (*directory, error) {
 	return d, nil
 }
 
+// unmade is the directory in which the first one on the way to a data directory
+// would be made, or itself if it is there; empty if it has been used before.
+func unmade(dir string) string {
+	if _, err := os.Stat(filepath.Join(dir, lockFile)); err == nil {
+		return ""
+	}
+	for {
+		_, err := os.Stat(dir)
+		if err == nil {
+			return dir
+		}
+		up := filepath.Dir(dir)
+		if up == dir || !errors.Is(err, fs.ErrNotExist) { // to make it says more
+			return ""
+		}
+		dir = up
+	}
+}
+
 func (d *directory) path(name string) string { return filepath.Join(d.dir, name) }
 
 // check reads who wrote the directory last and marks it as in use.
