@@ -279,6 +279,9 @@ func plain(b []byte) []byte {
 // is an error with CodeConflict.
 func (t Task[In, Out]) Child(ctx context.Context, node *Node, parent ID, name string) (*Future[Out], bool, error) {
 	op := "find child " + name + " of run " + parent.String()
+	if node.unopened() {
+		return nil, false, zeroNode(op)
+	}
 	if node.isClosed() {
 		return nil, false, closed(op)
 	}

@@ -123,7 +123,7 @@ func (a *attempt) outcome(out []byte, err error) (engine.Outcome, error) {
 	if err == nil {
 		return engine.Outcome{Output: out}, nil
 	}
-	if s, ok := errors.AsType[*snoozeError](err); ok {
+	if s := snoozed(err); s != nil {
 		return engine.Outcome{Snooze: s.d}, err
 	}
 	if a.Err() != nil { // before its cause is asked for, see attempt
@@ -148,7 +148,7 @@ func (a *attempt) ended(err error) error {
 	if err == nil || a.Err() == nil {
 		return err
 	}
-	if _, ok := errors.AsType[*snoozeError](err); ok {
+	if snoozed(err) != nil {
 		return err
 	}
 	var f *fault

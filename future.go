@@ -13,6 +13,9 @@ import (
 // no closing; the run goes on without it.
 type Future[T any] struct{ future }
 
+// none tells that there is no future, or its zero value, which is of no run.
+func (f *Future[T]) none() bool { return f == nil || f.node == nil }
+
 // future is what does not depend on the result's type.
 type future struct {
 	node *Node
@@ -45,6 +48,9 @@ func Attach[T any](ctx context.Context, node *Node, id ID) (*Future[T], error) {
 }
 
 func (f *future) attach(ctx context.Context) error {
+	if f.node.unopened() {
+		return zeroNode("attach to run " + f.id.String())
+	}
 	if f.node.isClosed() {
 		return closed("attach to run " + f.id.String())
 	}
@@ -165,6 +171,9 @@ func cancelledRecord(id ID, task string) *engine.Record {
 // error with CodeLimit. A future that has ended is read without any of this.
 func (f *Future[T]) Get(ctx context.Context) (T, error) {
 	var v T
+	if f.none() {
+		return v, invalid("wait for a run", "the future is nil or its zero value")
+	}
 	r, err := f.wait(ctx)
 	if err != nil {
 		return v, err

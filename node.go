@@ -26,7 +26,8 @@ type Options struct {
 
 // Node is one process's access to faena: it submits, reads and controls runs,
 // and executes those it has handlers for. Its methods may be called
-// concurrently.
+// concurrently. Of a nil Node, and of one that Open has not made, they give an
+// error with CodeInvalid.
 type Node struct {
 	eng  engine.Engine
 	opts Options
@@ -78,6 +79,9 @@ func Open(ctx context.Context, eng engine.Engine, opts Options) (*Node, error) {
 // futures end with CodeClosed. It returns when all is done, and may be called
 // twice. It must not be called from a handler.
 func (n *Node) Close() error {
+	if n.unopened() {
+		return zeroNode("close node")
+	}
 	n.mu.Lock()
 	w, first := n.worker, !n.closing
 	n.closing = true
@@ -97,6 +101,13 @@ func (n *Node) Close() error {
 		return &Error{Code: engine.CodeOf(err), Op: "close node", Err: err}
 	}
 	return nil
+}
+
+// unopened tells that there is no node, or its zero value.
+func (n *Node) unopened() bool { return n == nil || n.eng == nil }
+
+func zeroNode(op string) error {
+	return invalid(op, "the node is nil or its zero value: make it by Open")
 }
 
 func (n *Node) isClosed() bool {

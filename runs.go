@@ -43,6 +43,9 @@ func (n *Node) SubmitBatch(ctx context.Context, task string, inputs []json.RawMe
 
 func (n *Node) submitRaw(ctx context.Context, task string, inputs []json.RawMessage, batch bool, opts []Option) ([]ID, error) {
 	op := "submit " + task
+	if n.unopened() {
+		return nil, zeroNode(op)
+	}
 	if err := engine.CheckName("task", task); err != nil {
 		return nil, &Error{Code: CodeInvalid, Op: op, Err: err}
 	}
@@ -152,19 +155,32 @@ func (n *Node) queuesOf(ctx context.Context, task string) ([]string, error) {
 // Get tells all that is known of a run, its input and output included where
 // they are not too large. Like all that reads it needs a process that holds the
 // index, else the error has CodeUnavailable; it sees what this node wrote before.
-func (n *Node) Get(ctx context.Context, id ID) (*Info, error) { return n.eng.Get(ctx, id) }
+func (n *Node) Get(ctx context.Context, id ID) (*Info, error) {
+	if n.unopened() {
+		return nil, zeroNode("get run")
+	}
+	return n.eng.Get(ctx, id)
+}
 
 // Page gives one page of the runs that q selects, newest first; the next one is
 // got with q.Cursor set to Page.Next and the same conditions, until that is empty;
-// with others the error has CodeInvalid.
-func (n *Node) Page(ctx context.Context, q Query) (*Page, error) { return n.eng.List(ctx, q) }
+// with others the error has CodeInvalid. Of each run it tells what is soon found:
+// no Parent, Attempts, Deadline, Waits, Input and Output, no Stack, the first 160
+// bytes of an error, and as Deaths those of an open run since it was queued last;
+// Get tells all.
+func (n *Node) Page(ctx context.Context, q Query) (*Page, error) {
+	if n.unopened() {
+		return nil, zeroNode("list runs")
+	}
+	return n.eng.List(ctx, q)
+}
 
 // List yields the runs that q selects, newest first, and reads them page by page
-// as it goes on. An error ends it.
+// as it goes on; of each it tells what Page does. An error ends it.
 func (n *Node) List(ctx context.Context, q Query) iter.Seq2[*Info, error] {
 	return func(yield func(*Info, error) bool) {
 		for {
-			p, err := n.eng.List(ctx, q)
+			p, err := n.Page(ctx, q)
 			if err != nil {
 				yield(nil, err)
 				return
@@ -183,27 +199,60 @@ func (n *Node) List(ctx context.Context, q Query) iter.Seq2[*Info, error] {
 }
 
 // Counts tells how many runs there are of each task, queue and state.
-func (n *Node) Counts(ctx context.Context) ([]Count, error) { return n.eng.Counts(ctx) }
+func (n *Node) Counts(ctx context.Context) ([]Count, error) {
+	if n.unopened() {
+		return nil, zeroNode("count runs")
+	}
+	return n.eng.Counts(ctx)
+}
 
 // Queues lists the queues there are.
-func (n *Node) Queues(ctx context.Context) ([]QueueInfo, error) { return n.eng.Queues(ctx) }
+func (n *Node) Queues(ctx context.Context) ([]QueueInfo, error) {
+	if n.unopened() {
+		return nil, zeroNode("list queues")
+	}
+	return n.eng.Queues(ctx)
+}
 
 // Nodes lists the live faena processes.
-func (n *Node) Nodes(ctx context.Context) ([]NodeInfo, error) { return n.eng.Nodes(ctx) }
+func (n *Node) Nodes(ctx context.Context) ([]NodeInfo, error) {
+	if n.unopened() {
+		return nil, zeroNode("list nodes")
+	}
+	return n.eng.Nodes(ctx)
+}
 
 // Status is the state of the engine, as this process sees it.
-func (n *Node) Status(ctx context.Context) (*Status, error) { return n.eng.Status(ctx) }
+func (n *Node) Status(ctx context.Context) (*Status, error) {
+	if n.unopened() {
+		return nil, zeroNode("see status")
+	}
+	return n.eng.Status(ctx)
+}
 
 // Pause stops the runs of a queue from being started, on all nodes, until
 // Resume; those under way go on.
-func (n *Node) Pause(ctx context.Context, queue string) error { return n.eng.Pause(ctx, queue) }
+func (n *Node) Pause(ctx context.Context, queue string) error {
+	if n.unopened() {
+		return zeroNode("pause queue")
+	}
+	return n.eng.Pause(ctx, queue)
+}
 
 // Resume ends a queue's pause.
-func (n *Node) Resume(ctx context.Context, queue string) error { return n.eng.Resume(ctx, queue) }
+func (n *Node) Resume(ctx context.Context, queue string) error {
+	if n.unopened() {
+		return zeroNode("resume queue")
+	}
+	return n.eng.Resume(ctx, queue)
+}
 
 // Output is the output of a run that succeeded, whatever its size; for one that
 // did not it is the run's error, and for one that has not ended CodeConflict.
 func (n *Node) Output(ctx context.Context, id ID) (json.RawMessage, error) {
+	if n.unopened() {
+		return nil, zeroNode("read output")
+	}
 	in, err := n.eng.Get(ctx, id)
 	if err != nil {
 		return nil, err
@@ -221,6 +270,9 @@ func (n *Node) Output(ctx context.Context, id ID) (json.RawMessage, error) {
 // Cancel ends runs that have not ended as cancelled, and gives for each the
 // state that holds now: Cancelled, or the one it had ended in before.
 func (n *Node) Cancel(ctx context.Context, ids ...ID) ([]State, error) {
+	if n.unopened() {
+		return nil, zeroNode("cancel")
+	}
 	states := make([]State, 0, len(ids))
 	for part := range slices.Chunk(ids, maxIDs) {
 		s, err := n.eng.Cancel(ctx, part)
@@ -253,6 +305,9 @@ func (n *Node) CancelAll(ctx context.Context, q Query) (int, error) {
 // Retry submits each failed or cancelled run again as a new one, marks the old
 // one as retried, and gives the new ids in order.
 func (n *Node) Retry(ctx context.Context, ids ...ID) ([]ID, error) {
+	if n.unopened() {
+		return nil, zeroNode("retry")
+	}
 	out := make([]ID, 0, len(ids))
 	for part := range slices.Chunk(ids, maxIDs) {
 		again, err := n.eng.Retry(ctx, part)
@@ -280,6 +335,9 @@ func (n *Node) RetryAll(ctx context.Context, q Query) (int, error) {
 // forAll calls fn with the ids of the runs that q selects and want admits, page
 // by page, and adds up what it tells.
 func (n *Node) forAll(ctx context.Context, q Query, want func(State) bool, fn func([]ID) (int, error)) (int, error) {
+	if n.unopened() {
+		return 0, zeroNode("list runs")
+	}
 	if q.Limit == 0 {
 		q.Limit = 500
 	}

@@ -73,7 +73,7 @@ type Reader interface {
 	// Find is Get for many, without inputs and outputs, in any order; ids that
 	// nobody knows are left out. It is what a parent finds its children by.
 	Find(ctx context.Context, ids []ID) ([]Info, error)
-	// List gives one page; an empty Page.Next ends.
+	// List gives one page, with what Page says of each run; an empty Page.Next ends.
 	List(ctx context.Context, q Query) (*Page, error)
 	Counts(ctx context.Context) ([]Count, error)
 	Queues(ctx context.Context) ([]QueueInfo, error)

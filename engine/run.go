@@ -200,7 +200,10 @@ type Query struct {
 	Limit   int       `json:"limit,omitempty"` // default 50, at most 500
 }
 
-// Page is part of a list, newest first.
+// Page is part of a list, newest first. A list tells of a run what the index and
+// heartbeats hold: no Parent, Attempts, Deadline, Waits, Input and Output, no Stack,
+// of an error's message the first 160 bytes with its code, and as Deaths those of
+// an open run since it was queued last. Get tells all.
 type Page struct {
 	Runs []Info `json:"runs"`
 	Next string `json:"next,omitempty"`

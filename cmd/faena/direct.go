@@ -152,6 +152,7 @@ func (a *app) here(ctx context.Context, d *direct, j job) error {
 		}
 	}
 	defer dir.Close() //nolint:errcheck // nothing is written by it
+	onEnd(ctx, "; resume by: faena resume "+dir.ID)
 	ctx, full, stop := d.whileRoom(ctx, dir.Data())
 	defer stop()
 	s, err := a.open(ctx, d, dir)
@@ -166,7 +167,8 @@ func (a *app) here(ctx context.Context, d *direct, j job) error {
 	failed = failed && (f.exit == exitFailed || f.exit == exitUsage)
 	switch {
 	case err == nil, failed && ctx.Err() == nil, a.resumed == nil && len(dir.Runs) == 0:
-		return errors.Join(err, dir.Remove()) // nothing to resume
+		onEnd(ctx, "") // nothing to resume
+		return errors.Join(err, dir.Remove())
 	case unread(err):
 		a.note("the output was not read to its end; nothing is lost: faena resume %s has it, faena resume --remove %s gives it up", dir.ID, dir.ID)
 		return err
@@ -290,5 +292,5 @@ func (a *app) attend(ctx context.Context, node *faena.Node, j job, slow string) 
 	if err != nil {
 		return err
 	}
-	return j.finish(console{a.out, a.err})
+	return j.finish(console{output{ctx, a.out}, a.err})
 }

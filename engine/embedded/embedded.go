@@ -117,11 +117,16 @@ func invalid(format string, args ...any) error {
 }
 
 func (e *Engine) open(ctx context.Context) error {
+	if in := unmade(e.o.Dir); in != "" { // a refusal makes nothing
+		if _, err := e.durability(in); err != nil {
+			return err
+		}
+	}
 	var err error
 	if e.dir, err = openDirectory(e.o.Dir, e.o.Boot); err != nil {
 		return err
 	}
-	status, err := e.durability()
+	status, err := e.durability(e.o.Dir)
 	if err != nil {
 		return err
 	}
@@ -176,15 +181,15 @@ func (e *Engine) open(ctx context.Context) error {
 	return nil
 }
 
-// durability says what is promised, or refuses.
-func (e *Engine) durability() (engine.Status, error) {
+// durability says what is promised on the file system of a directory, or refuses.
+func (e *Engine) durability(dir string) (engine.Status, error) {
 	s := engine.Status{Engine: "embedded", Durability: e.o.Durability, Verified: true, Dir: e.o.Dir}
 	if e.o.Durability == Fast {
 		s.Detail = "a power cut may take what was acknowledged in the last second"
 		return s, nil
 	}
 	s.Detail = "what is acknowledged is on disk"
-	kind, ok, err := e.dir.fileSystem()
+	kind, ok, err := fileSystem(dir)
 	if err != nil {
 		return s, err
 	}

@@ -84,6 +84,8 @@ func testCancelRunning(b *bed) {
 	r := b.run("hold", "1")
 	f := b.one(r)
 	<-began
+	b.sleep(2 * time.Second) // its node tells of it
+	was := b.get(r.ID)
 	b.cancelled(r.ID)
 	f.want(engine.Cancelled, engine.CodeCancelled)
 	b.one(b.run("echo", "1")).output() // the slot is free
@@ -92,6 +94,8 @@ func testCancelRunning(b *bed) {
 	}
 	if i := b.get(r.ID); i.State != engine.Cancelled || i.Output != nil {
 		b.t.Errorf("Get = %v with output %s, want cancelled without", i.State, i.Output)
+	} else if was.Started == nil || i.Attempt != 1 || i.Started == nil || !i.Started.Equal(*was.Started) {
+		b.t.Errorf("cancelled in attempt %d that began at %v, want 1 at %v", i.Attempt, i.Started, was.Started)
 	}
 }
 

@@ -91,6 +91,7 @@ func (h *holder) writeEnds(ctx context.Context, rows []*index.Row, state engine.
 		}
 		recs = append(recs, endRecord(row, run, now, state, why))
 		r := &recs[len(recs)-1]
+		h.nodes.begun(r)
 		if run != nil {
 			if err := e.addCopy(ctx, g, run, r); err != nil {
 				return err
@@ -116,6 +117,16 @@ func (h *holder) writeEnds(ctx context.Context, rows []*index.Row, state engine.
 		}
 	}
 	return h.barrier(ctx, map[string]uint64{posLog: seq})
+}
+
+// begun adds to the end of a run that is under way which attempt that is, and when
+// it began, as far as its node has told.
+func (n *nodes) begun(r *engine.Record) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if live, ok := n.runs[r.ID]; ok {
+		r.Attempt, r.Start = max(r.Attempt, uint16(live.Attempt)), live.Started //nolint:gosec // as it is counted
+	}
 }
 
 // publishCancels writes the records, then the entries. It gives the sequence of

@@ -107,6 +107,9 @@ func New(ctx context.Context, cfg Config) (*Engine, error) {
 		cfg: cfg, log: cfg.Logger, ids: engine.NewIDs(), since: time.Now(),
 		ctx: ectx, cancel: cancel, queues: map[string]bool{}, beganTo: map[string]uint64{}, gone: make(chan struct{}),
 	}
+	e.cfg.Dial = func(opts ...nats.Option) (*nats.Conn, error) {
+		return cfg.Dial(append(opts, onError(e.connError))...)
+	}
 	if h := cfg.Hook; h != nil {
 		e.cfg.Hook = func(w engine.Write, after bool) error {
 			err := h(w, after)
@@ -200,6 +203,34 @@ func (e *Engine) reconnected(*nats.Conn) {
 	e.resets.Add(1)
 }
 
+// onError lets fn be told what goes wrong on a connection that nobody waits for,
+// unless the connection's owner has chosen who is. Nobody would be standard error.
+func onError(fn nats.ErrHandler) nats.Option {
+	return func(o *nats.Options) error {
+		if o.AsyncErrorCB == nil {
+			o.AsyncErrorCB = fn
+		}
+		return nil
+	}
+}
+
+// connError logs what goes wrong on a connection and nobody waits for.
+func (e *Engine) connError(_ *nats.Conn, sub *nats.Subscription, err error) {
+	if e.closed.Load() || e.dead.Load() {
+		return
+	}
+	if more, now := e.said.again("connection"); now {
+		logConnError(e.log, sub, err, slog.Int("times_before", more))
+	}
+}
+
+func logConnError(log *slog.Logger, sub *nats.Subscription, err error, more ...any) {
+	if sub != nil {
+		more = append(more, slog.String("subject", sub.Subject))
+	}
+	log.Warn("the connection to NATS met an error", append(more, slog.Any("error", err))...)
+}
+
 // fatal reports an error after which nothing can be promised any more.
 func (e *Engine) fatal(err error) {
 	if e.closed.Load() || e.dead.Load() {
@@ -231,21 +262,28 @@ func (e *Engine) logError(who, what string, err error) {
 	if e.ctx.Err() != nil || e.dead.Load() {
 		return
 	}
-	now := time.Now()
-	e.said.mu.Lock()
-	if e.said.m == nil {
-		e.said.m = map[string]lastSaid{}
+	if more, now := e.said.again(what); now {
+		e.log.Error("trying again", "who", who, "while", what, "error", err, "times_before", more)
 	}
-	l := e.said.m[what]
-	if !l.at.IsZero() && now.Sub(l.at) < tellEvery {
+}
+
+// again tells whether something is to be logged now, and how many times it was not
+// since the last time.
+func (s *said) again(what string) (more int, now bool) {
+	at := time.Now()
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.m == nil {
+		s.m = map[string]lastSaid{}
+	}
+	l := s.m[what]
+	if !l.at.IsZero() && at.Sub(l.at) < tellEvery {
 		l.more++
-		e.said.m[what] = l
-		e.said.mu.Unlock()
-		return
+		s.m[what] = l
+		return l.more, false
 	}
-	e.said.m[what] = lastSaid{at: now}
-	e.said.mu.Unlock()
-	e.log.Error("trying again", "who", who, "while", what, "error", err, "times_before", l.more)
+	s.m[what] = lastSaid{at: at}
+	return l.more, true
 }
 
 // crash stops everything at once, as if the process had been killed. It is what

@@ -104,7 +104,7 @@ func (h *holder) openIndex() error {
 		Terminal: func(s uint8) bool { return engine.State(s).Terminal() },
 	})
 	if err != nil {
-		return fmt.Errorf("open the index: %w", err)
+		return err // which says that it is the index
 	}
 	for _, f := range []string{"", "-wal", "-shm"} { // as all else in the data directory
 		if err := os.Chmod(h.cfg.Path+f, 0o600); err != nil && !errors.Is(err, fs.ErrNotExist) {

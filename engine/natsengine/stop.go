@@ -46,7 +46,7 @@ func (w *worker) stop(ctx context.Context) {
 	w.doubts.stop()
 	w.stops.stop()
 	w.wg.Wait()
-	if !w.e.dead.Load() {
+	if !w.e.dead.Load() && w.nc.IsConnected() {
 		flush, cancel := context.WithTimeout(context.Background(), time.Second)
 		_ = w.nc.FlushWithContext(flush) // acknowledgements; without them runs are asked about again
 		cancel()
