@@ -81,8 +81,9 @@ func Snooze(d time.Duration) error { return &snoozeError{max(d, time.Millisecond
 
 // snoozed is the Snooze that counts in a handler's error, nil if none does.
 func snoozed(err error) *snoozeError {
-	s, _ := errors.AsType[*snoozeError](err)
-	if p, ok := errors.AsType[*permanentError](err); ok && p != nil {
+	p, permanent := errors.AsType[*permanentError](err)
+	s, ok := errors.AsType[*snoozeError](err)
+	if !ok || permanent && p != nil {
 		return nil
 	}
 	return s

@@ -198,6 +198,8 @@ func (f *future) wait(ctx context.Context) (*engine.Record, error) {
 			return ctxError(ctx, "wait for run "+f.id.String())
 		case <-f.node.done:
 			return closed("wait for run " + f.id.String())
+		case <-f.node.eng.Done():
+			return f.node.over("wait for run " + f.id.String())
 		}
 	})
 	if r := f.record(); r != nil && err == nil {

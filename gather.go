@@ -49,6 +49,8 @@ func (b *inbox) wait(ctx context.Context, node *Node, buf []int) ([]int, error) 
 				return ctxError(ctx, "wait for runs")
 			case <-node.done:
 				return closed("wait for runs")
+			case <-node.eng.Done():
+				return node.over("wait for runs")
 			}
 			if buf = b.take(buf); len(buf) > 0 { // else taken before it was told
 				return nil

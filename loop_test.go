@@ -46,6 +46,8 @@ func newLoop(slots int) *loop {
 	return l
 }
 
+func (l *loop) Done() <-chan struct{} { return nil }
+
 func (l *loop) Work(o engine.WorkOptions) (engine.Worker, error) { l.opts = o; return l, nil }
 
 func (l *loop) Handle(_ context.Context, queue, task string) error {

@@ -110,6 +110,9 @@ func zeroNode(op string) error {
 	return invalid(op, "the node is nil or its zero value: make it by Open")
 }
 
+// over is the error of waits when the engine was closed, or cannot go on.
+func (n *Node) over(op string) error { return &Error{Code: CodeClosed, Op: op, Err: n.eng.Err()} }
+
 func (n *Node) isClosed() bool {
 	select {
 	case <-n.done:

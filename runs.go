@@ -410,6 +410,9 @@ func (n *Node) Watch(ctx context.Context, id ID) iter.Seq2[*Info, error] {
 			case <-n.done:
 				yield(nil, closed("watch run "+id.String()))
 				return
+			case <-n.eng.Done():
+				yield(nil, n.over("watch run "+id.String()))
+				return
 			}
 		}
 	}

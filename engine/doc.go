@@ -25,6 +25,10 @@ type Engine interface {
 	// then announced with Worker.Handle. An engine has at most one.
 	Work(WorkOptions) (Worker, error)
 
+	// Done is closed when the engine is closed or cannot go on; Err then tells why.
+	Done() <-chan struct{}
+	Err() error
+
 	// Close releases everything; it waits for writes under way, not for
 	// attempts (stop the worker first), and may be called twice.
 	Close() error

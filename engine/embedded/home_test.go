@@ -49,10 +49,12 @@ func moved(t *testing.T) (h *house, id engine.ID, end func()) {
 	if err := h.eng.Submit(t.Context(), []engine.Run{r}); err != nil {
 		t.Fatalf("Submit = %v", err)
 	}
+	late, stop := context.WithTimeout(t.Context(), 30*time.Second)
+	defer stop()
 	for _, c := range []chan struct{}{home, acked} {
 		select {
 		case <-c:
-		case <-time.After(30 * time.Second):
+		case <-late.Done():
 			t.Fatal("a run that waits did not leave its queue within 30 s")
 		}
 	}

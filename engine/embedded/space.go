@@ -160,9 +160,6 @@ func (e *Engine) restart() bool {
 	if err == nil {
 		return true
 	}
-	e.log.Error("start the embedded server again", "error", err)
-	if e.o.Fatal != nil {
-		e.o.Fatal(err)
-	}
+	e.Fail(fmt.Errorf("start the embedded server again: %w", err))
 	return false
 }

@@ -12,7 +12,7 @@ import (
 // A start that was refused left the directory that it had made.
 func TestRefusedStartMakesNothing(t *testing.T) {
 	t.Parallel()
-	disk, err := os.MkdirTemp("/dev/shm", "faena-test-")
+	disk, err := os.MkdirTemp("/dev/shm", "faena-test-") //nolint:usetesting // on that file system
 	if err != nil {
 		t.Skip("there is no file system in memory: " + err.Error())
 	}

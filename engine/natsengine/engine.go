@@ -90,8 +90,9 @@ type Engine struct {
 	wrote    wrote
 	resets   atomic.Int64 // reconnections
 	closed   atomic.Bool
-	dead     atomic.Bool // a test's crash
-	refused  atomic.Bool // others have been told that no run is accepted
+	failed   atomic.Pointer[engine.Error] // why it cannot go on
+	dead     atomic.Bool                  // a test's crash
+	refused  atomic.Bool                  // others have been told that no run is accepted
 
 	closing atomic.Bool
 	gone    chan struct{} // closed when Close is done
@@ -231,15 +232,39 @@ func logConnError(log *slog.Logger, sub *nats.Subscription, err error, more ...a
 	log.Warn("the connection to NATS met an error", append(more, slog.Any("error", err))...)
 }
 
-// fatal reports an error after which nothing can be promised any more.
+// fatal reports an error after which nothing can be promised any more, and ends
+// all that goes on here.
 func (e *Engine) fatal(err error) {
 	if e.closed.Load() || e.dead.Load() {
+		return
+	}
+	over := &engine.Error{Code: engine.CodeClosed, Err: fmt.Errorf("the engine cannot go on; close it and open it again: %w", err)}
+	if !e.failed.CompareAndSwap(nil, over) {
 		return
 	}
 	e.log.Error("the engine cannot go on", "error", err)
 	if e.cfg.Fatal != nil {
 		e.cfg.Fatal(err)
 	}
+	e.cancel(over)
+}
+
+// Fail says that this engine cannot go on: it is for the packages that start
+// servers.
+func (e *Engine) Fail(err error) { e.fatal(err) }
+
+// Done implements engine.Engine.
+func (e *Engine) Done() <-chan struct{} { return e.ctx.Done() }
+
+// Err implements engine.Engine.
+func (e *Engine) Err() error {
+	if err := e.failed.Load(); err != nil {
+		return err
+	}
+	if e.ctx.Err() != nil {
+		return errClosed
+	}
+	return nil
 }
 
 // tellEvery is how often the same error is logged while it lasts: what meets it
@@ -335,6 +360,9 @@ var errClosed = &engine.Error{Code: engine.CodeClosed, Err: errors.New("the engi
 
 // ready tells why a call cannot be served, if so.
 func (e *Engine) ready(op string) error {
+	if err := e.failed.Load(); err != nil {
+		return &engine.Error{Code: err.Code, Op: op, Err: err.Err}
+	}
 	if e.closed.Load() || e.dead.Load() {
 		return &engine.Error{Code: engine.CodeClosed, Op: op, Err: errors.New("the engine is closed")}
 	}
