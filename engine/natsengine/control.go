@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"strconv"
 	"strings"
+	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/nats-io/nats.go"
@@ -111,11 +113,7 @@ func (h *holder) writeEnds(ctx context.Context, rows []*index.Row, state engine.
 	if err := e.commit(ctx); e.written(err) != nil {
 		return err
 	}
-	for i := range recs {
-		if err := e.forget(ctx, streamDelayed, prefix+".d.at."+token(recs[i].Queue)+"."+recs[i].ID.String()+".*"); err != nil && e.written(err) != nil {
-			e.log.WarnContext(ctx, "drop the schedule of a cancelled run", "run", recs[i].ID, "error", err)
-		}
-	}
+	h.dropSchedules(ctx, recs)
 	return h.barrier(ctx, map[string]uint64{posLog: seq})
 }
 
@@ -127,6 +125,32 @@ func (n *nodes) begun(r *engine.Record) {
 	if live, ok := n.runs[r.ID]; ok {
 		r.Attempt, r.Start = max(r.Attempt, uint16(live.Attempt)), live.Started //nolint:gosec // as it is counted
 	}
+}
+
+// dropSchedules deletes what would start cancelled runs at their time: many at
+// once, since each is a request. What is left is found cancelled then.
+func (h *holder) dropSchedules(ctx context.Context, recs []engine.Record) {
+	const beside = 16
+	if err := h.e.settle(ctx); err != nil {
+		h.e.log.WarnContext(ctx, "drop the schedules of cancelled runs", "error", err)
+		return
+	}
+	var wg sync.WaitGroup
+	var next atomic.Int64
+	for range min(beside, len(recs)) {
+		wg.Go(func() {
+			for i := next.Add(1) - 1; i < int64(len(recs)); i = next.Add(1) - 1 {
+				r := &recs[i]
+				if r.Src != 0 { // it stood in its queue
+					continue
+				}
+				if err := h.e.discard(ctx, streamDelayed, prefix+".d.at."+token(r.Queue)+"."+r.ID.String()+".*"); err != nil && h.e.written(err) != nil {
+					h.e.log.WarnContext(ctx, "drop the schedule of a cancelled run", "run", r.ID, "error", err)
+				}
+			}
+		})
+	}
+	wg.Wait()
 }
 
 // publishCancels writes the records, then the entries. It gives the sequence of
