@@ -66,6 +66,8 @@ func TestEngineThatCannotGoOn(t *testing.T) {
 			}
 			_, err = n.Counts(ctx)
 			wantCode(t, "Counts", err, faena.CodeClosed)
+			_, err = faena.Open(ctx, eng, faena.Options{})
+			wantCode(t, "Open", err, faena.CodeClosed)
 		})
 	}
 }

@@ -47,6 +47,7 @@ func newLoop(slots int) *loop {
 }
 
 func (l *loop) Done() <-chan struct{} { return nil }
+func (l *loop) Err() error            { return nil }
 
 func (l *loop) Work(o engine.WorkOptions) (engine.Worker, error) { l.opts = o; return l, nil }
 

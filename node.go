@@ -53,6 +53,9 @@ func Open(ctx context.Context, eng engine.Engine, opts Options) (*Node, error) {
 	if err := ctx.Err(); err != nil {
 		return nil, ctxError(ctx, "open node")
 	}
+	if err := eng.Err(); err != nil {
+		return nil, &Error{Code: CodeClosed, Op: "open node", Err: err}
+	}
 	if opts.Slots < 0 || opts.MaxWaiting < 0 || opts.MaxDeaths < 0 || opts.MaxInput < 0 || opts.MaxOutput < 0 {
 		return nil, invalid("open node", "a limit in Options is negative")
 	}

@@ -169,7 +169,7 @@ type Info struct {
 	Attempt    int               `json:"attempt"`
 	Attempts   int               `json:"attempts,omitempty"` // at most; 0 if not known any more
 	Deaths     int               `json:"deaths,omitempty"`
-	Created    time.Time         `json:"created"` // of a child: when its parent was
+	Created    time.Time         `json:"created"`      // of a child: when its parent was
 	At         *time.Time        `json:"at,omitempty"` // of the next attempt
 	Started    *time.Time        `json:"started,omitempty"`
 	Ended      *time.Time        `json:"ended,omitempty"`
