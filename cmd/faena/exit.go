@@ -25,7 +25,8 @@ const (
 const exitCodesText = `faena exits with
 
     0  all went well
-    1  work failed: a run ended failed or cancelled, or some of several did
+    1  work failed: a run ended failed or cancelled, or some of several did, or
+       a crawl read not a single page
     2  the command line or an input is wrong; so is an id that cannot be one
     3  something needed cannot be reached or is out of room: the server, the
        index, durable storage, space for an output; the same command may work

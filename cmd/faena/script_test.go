@@ -131,7 +131,7 @@ func site(ts *testscript.TestScript, _ bool, args []string) {
 	delay, err := time.ParseDuration(args[2])
 	ts.Check(err)
 	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if r.URL.Path == "/robots.txt" {
+		if r.URL.Path == "/robots.txt" || r.URL.Path == "/gone" {
 			http.NotFound(w, r)
 			return
 		}
