@@ -38,8 +38,9 @@ const exitCodesText = `faena exits with
    70  a fault of faena itself
   141  the output was not read to its end, as by head; what a direct command had
        done is kept for faena resume
-  130  interrupted by Ctrl-C (143: by SIGTERM); what was submitted is kept. A
-       server or worker that was asked to end, and did, exits with 0
+  130  interrupted by Ctrl-C (143: by SIGTERM, 129: by SIGHUP, as when its
+       terminal is closed); what was submitted is kept. A server or worker that
+       was asked to end, and did, exits with 0
 
 A command that names several runs exits with the first code that applies.`
 
