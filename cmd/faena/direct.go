@@ -148,7 +148,7 @@ func (a *app) here(ctx context.Context, d *direct, j job) error {
 			return err
 		}
 		if dir, err = workdir.Create(root, d.name(), a.args); err != nil {
-			return unwritable(fmt.Errorf("%w (XDG_STATE_HOME chooses it)", remedy.Disk(err)))
+			return unwritable(noPlace(err))
 		}
 	}
 	defer dir.Close() //nolint:errcheck // nothing is written by it
@@ -176,6 +176,14 @@ func (a *app) here(ctx context.Context, d *direct, j job) error {
 		a.note("resume by: faena resume %s", dir.ID)
 		return err
 	}
+}
+
+// noPlace says what to do where the work cannot be kept.
+func noPlace(err error) error {
+	if remedy.Full(err) {
+		return fmt.Errorf("%w (XDG_STATE_HOME chooses it)", remedy.Disk(err))
+	}
+	return fmt.Errorf("%w: set XDG_STATE_HOME to a directory that can be written", err)
 }
 
 // endDirect closes a session. Work that does not listen keeps it, and a person
