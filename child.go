@@ -69,7 +69,14 @@ func (a *attempt) submit(ctx context.Context, n *Node, o *order, runs []engine.R
 	if err != nil {
 		return err
 	}
-	if err := a.adopt(ctx, n, o, runs, places); err != nil {
+	err = n.patient(ctx, func() error {
+		err := a.adopt(ctx, n, o, runs, places)
+		for i := range places { // what is asked again may be there by then
+			places[i].sure, places[i].hop = places[i].sure && err == nil, false
+		}
+		return err
+	})
+	if err != nil {
 		a.kids.redo(places)
 		return err
 	}
@@ -282,7 +289,11 @@ func (t Task[In, Out]) Child(ctx context.Context, node *Node, parent ID, name st
 	if node.isClosed() {
 		return nil, false, closed(op)
 	}
-	id, err := node.child(ctx, t.name, parent, name)
+	var id ID
+	err := node.patient(ctx, func() (err error) {
+		id, err = node.child(ctx, t.name, parent, name)
+		return err
+	})
 	if err != nil {
 		return nil, false, &Error{Code: engine.CodeOf(err), Op: op, Err: err}
 	}
@@ -291,7 +302,7 @@ func (t Task[In, Out]) Child(ctx context.Context, node *Node, parent ID, name st
 	}
 	f := new(Future[Out])
 	f.node, f.id, f.task = node, id, t.name
-	if err := f.attach(ctx); err != nil {
+	if err := node.patient(ctx, func() error { return f.attach(ctx) }); err != nil {
 		return nil, false, err
 	}
 	return f, true, nil

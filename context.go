@@ -162,7 +162,11 @@ func Resume(ctx context.Context, v any) (bool, error) {
 	if a == nil {
 		return false, nil
 	}
-	b, err := a.lease.Resume(ctx)
+	var b []byte
+	err := a.node.patient(ctx, func() (err error) {
+		b, err = a.lease.Resume(ctx)
+		return err
+	})
 	if err != nil {
 		return false, fmt.Errorf("read checkpoint: %w", err)
 	}

@@ -208,8 +208,11 @@ func (f *future) read(ctx context.Context, r *engine.Record, v any) error {
 	}
 	data := r.Output.Data
 	if r.Output.Apart {
-		var err error
-		if data, err = f.node.eng.Output(ctx, r); err != nil {
+		err := f.node.patient(ctx, func() (err error) {
+			data, err = f.node.eng.Output(ctx, r)
+			return err
+		})
+		if err != nil {
 			return &Error{Code: engine.CodeOf(err), Op: "fetch output of run " + r.ID.String(), Err: err}
 		}
 	}

@@ -2,6 +2,7 @@ package faena_test
 
 import (
 	"context"
+	"errors"
 	"maps"
 	"slices"
 	"sync"
@@ -32,6 +33,7 @@ type loop struct {
 	hold    bool // do not execute
 	keep    bool // remember runs
 	fail    error
+	away    int // questions that get no answer
 	wait    sync.WaitGroup
 }
 
@@ -67,8 +69,21 @@ func (l *loop) Unwatch(id faena.ID, _ engine.Waiter) {
 	delete(l.watch, id)
 }
 
+// unanswered tells of a question that the engine's server is not there for.
+func (l *loop) unanswered() error {
+	if l.away == 0 {
+		return nil
+	}
+	l.away--
+	return &faena.Error{Code: faena.CodeUnavailable, Op: "ask", Err: errors.New("no connection")}
+}
+
 func (l *loop) Attach(_ context.Context, id faena.ID, w engine.Waiter) error {
 	l.mu.Lock()
+	if err := l.unanswered(); err != nil {
+		l.mu.Unlock()
+		return err
+	}
 	in := l.known[id]
 	l.mu.Unlock()
 	if in == nil {
@@ -175,6 +190,9 @@ func (l *loop) Retry(_ context.Context, ids []faena.ID) ([]faena.ID, error) { re
 func (l *loop) Find(_ context.Context, ids []faena.ID) ([]engine.Info, error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	if err := l.unanswered(); err != nil {
+		return nil, err
+	}
 	var out []engine.Info
 	for _, id := range ids {
 		if in := l.known[id]; in != nil {
@@ -187,6 +205,9 @@ func (l *loop) Find(_ context.Context, ids []faena.ID) ([]engine.Info, error) {
 func (l *loop) Get(_ context.Context, id faena.ID) (*engine.Info, error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	if err := l.unanswered(); err != nil {
+		return nil, err
+	}
 	if in := l.known[id]; in != nil {
 		c := *in
 		return &c, nil
@@ -277,4 +298,8 @@ func (h *hold) Checkpoint(v []byte) {
 	h.saves = append(h.saves, v)
 }
 
-func (h *hold) Resume(context.Context) ([]byte, error) { return h.saved, nil }
+func (h *hold) Resume(context.Context) ([]byte, error) {
+	h.l.mu.Lock()
+	defer h.l.mu.Unlock()
+	return h.saved, h.l.unanswered()
+}
