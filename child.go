@@ -157,7 +157,7 @@ func (a *attempt) adopt(ctx context.Context, n *Node, o *order, runs []engine.Ru
 	}
 	found, err := a.find(ctx, n, o, runs, places, ask)
 	if err != nil {
-		return &Error{Code: engine.CodeOf(err), Op: "find children of run " + a.run.ID.String(), Err: err}
+		return told(ctx, "find children of run "+a.run.ID.String(), err)
 	}
 	a.guard(ctx, n, o, runs)
 	rest := order{task: o.task, set: o.set, batch: o.batch}
@@ -295,7 +295,7 @@ func (t Task[In, Out]) Child(ctx context.Context, node *Node, parent ID, name st
 		return err
 	})
 	if err != nil {
-		return nil, false, &Error{Code: engine.CodeOf(err), Op: op, Err: err}
+		return nil, false, told(ctx, op, err)
 	}
 	if id.IsZero() {
 		return nil, false, nil

@@ -49,7 +49,7 @@ func (f *future) attach(ctx context.Context) error {
 		return closed("attach to run " + f.id.String())
 	}
 	if err := f.node.eng.Attach(ctx, f.id, (*waiter)(f)); err != nil {
-		return &Error{Code: engine.CodeOf(err), Op: "attach to run " + f.id.String(), Err: err}
+		return told(ctx, "attach to run "+f.id.String(), err)
 	}
 	return nil
 }
@@ -213,7 +213,7 @@ func (f *future) read(ctx context.Context, r *engine.Record, v any) error {
 			return err
 		})
 		if err != nil {
-			return &Error{Code: engine.CodeOf(err), Op: "fetch output of run " + r.ID.String(), Err: err}
+			return told(ctx, "fetch output of run "+r.ID.String(), err)
 		}
 	}
 	if err := decode(data, v); err != nil {

@@ -2,6 +2,7 @@ package faena
 
 import (
 	"context"
+	"errors"
 	"time"
 
 	"github.com/faena-dev/faena/engine"
@@ -36,4 +37,13 @@ func (n *Node) patient(ctx context.Context, fn func() error) error {
 		err = fn()
 	}
 	return err
+}
+
+// told is an error of the engine for who did op. That its context has ended stays
+// no Error.
+func told(ctx context.Context, op string, err error) error {
+	if ctx.Err() != nil && errors.Is(err, ctx.Err()) {
+		return ctxError(ctx, op)
+	}
+	return &Error{Code: engine.CodeOf(err), Op: op, Err: err}
 }

@@ -66,8 +66,9 @@ type waiterFunc struct{ fn func(*Record) }
 func (w *waiterFunc) Resolve(r *Record) { w.fn(r) }
 
 // Reader reads what is known of runs. Where no process that holds an index can
-// be reached, its errors have CodeUnavailable. What this process wrote before
-// the call is seen.
+// be reached, or the connection is lost, its errors have CodeUnavailable; if ctx
+// ends they wrap its error and its cause, and have no code. What this process
+// wrote before the call is seen.
 type Reader interface {
 	Get(ctx context.Context, id ID) (*Info, error)
 	// Find is Get for many, without inputs and outputs, in any order; ids that
