@@ -41,6 +41,9 @@ func (n *Node) exec(ctx context.Context, ea *engine.Attempt) engine.Outcome {
 	}
 	o, err := a.judged(out, err) //nolint:contextcheck // an attempt is a context, the one that ends it
 	a.dropLeft(ctx, &o)
+	if o.Failure == nil && o.Snooze == 0 && !o.Interrupted {
+		a.save.dropHeld()
+	}
 	if h := n.opts.Hooks.Finished; h != nil {
 		n.hookCall(ctx, func(ctx context.Context, c *Call) { h(ctx, c, err) }, &a.call)
 	}
