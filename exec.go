@@ -123,6 +123,10 @@ func (a *attempt) outcome(out []byte, err error) (engine.Outcome, error) {
 		err = lasting(CodeTooLarge, fmt.Errorf("the output of %d bytes is over the limit of %d (MaxOutput)", len(out), limit))
 		return failure(err), err
 	}
+	if ms := a.run.Deadline; err == nil && ms != 0 && time.Now().UnixMilli() >= ms {
+		err = lasting(CodeDeadline, ErrDeadline)
+		return failure(err), err
+	}
 	if err == nil {
 		return engine.Outcome{Output: out}, nil
 	}

@@ -92,6 +92,10 @@ func TestOutcomes(t *testing.T) {
 			fn: until(faena.ErrDeadline), run: engine.Run{Timeout: time.Hour, Deadline: 1}, // replaced below
 			want: fail(faena.CodeDeadline, true, "the run's deadline has passed: context deadline exceeded"),
 		},
+		"deadline, but done": {
+			fn: func(context.Context, point) (any, error) { time.Sleep(time.Hour); return 1, nil }, run: engine.Run{Deadline: 1},
+			want: fail(faena.CodeDeadline, true, "the run's deadline has passed"),
+		},
 		"deadline passed before": {
 			fn: func(context.Context, point) (any, error) { return 1, nil }, run: engine.Run{Deadline: 5},
 			want: fail(faena.CodeDeadline, true, "the run's deadline has passed"),

@@ -97,7 +97,10 @@ func RetryCap(d time.Duration) Option {
 }
 
 // Timeout bounds each attempt, waits for other runs included: when it has
-// passed the attempt's context ends with [ErrTimeout]. 0 sets no bound.
+// passed the attempt's context ends with [ErrTimeout]. An error that the handler
+// returns after that is a failed attempt with CodeTimeout; a result counts, since
+// the work is done. If it has not returned 10 s later the attempt has failed
+// without it, and what it returns counts for nothing. 0 sets no bound.
 func Timeout(d time.Duration) Option {
 	return Option{func(s *settings) error {
 		s.timeout = d
@@ -107,7 +110,9 @@ func Timeout(d time.Duration) Option {
 
 // Deadline is when a run that has not ended fails with CodeDeadline, whatever
 // it waits for; an attempt under way has its context ended with [ErrDeadline].
-// The zero time sets none.
+// The run then fails when the handler returns, whatever that returns, and after
+// 10 s without it. A run fails at once if its next attempt would come after the
+// deadline. The zero time sets none.
 func Deadline(t time.Time) Option {
 	return Option{func(s *settings) error {
 		s.deadline, s.expire = t, 0
