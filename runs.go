@@ -251,7 +251,10 @@ func (n *Node) CancelAll(ctx context.Context, q Query) (int, error) {
 }
 
 // Retry submits each failed or cancelled run again as a new one, marks the old
-// one as retried, and gives the new ids in order.
+// one as retried, and gives the new ids in order; one that is given twice is
+// retried once. A run that cannot be retried is an error, and then none of the
+// thousand it is among is: with CodeConflict if it has not failed or was retried
+// already, with CodeNotFound if it or its input is gone.
 func (n *Node) Retry(ctx context.Context, ids ...ID) ([]ID, error) {
 	out := make([]ID, 0, len(ids))
 	for part := range slices.Chunk(ids, maxIDs) {

@@ -88,7 +88,8 @@ type Control interface {
 	// the state that holds now: cancelled, or the one it had ended in before.
 	Cancel(ctx context.Context, ids []ID) ([]State, error)
 	// Retry submits each failed or cancelled run again as a new one and marks
-	// the old one. It gives the new ids, in order.
+	// the old one. It gives the new ids, in order; one that is given twice is
+	// retried once. If one of them cannot be retried none is.
 	Retry(ctx context.Context, ids []ID) ([]ID, error)
 	// Pause stops deliveries of a queue everywhere, for good; Resume starts them.
 	Pause(ctx context.Context, queue string) error
