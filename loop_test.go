@@ -34,6 +34,7 @@ type loop struct {
 	keep    bool // remember runs
 	fail    error
 	away    int // questions that get no answer
+	lost    []faena.ID
 	wait    sync.WaitGroup
 }
 
@@ -185,7 +186,14 @@ func (l *loop) Cancel(_ context.Context, ids []faena.ID) ([]faena.State, error) 
 	return states, nil
 }
 
-func (l *loop) Retry(_ context.Context, ids []faena.ID) ([]faena.ID, error) { return ids, nil }
+func (l *loop) Retry(_ context.Context, ids []faena.ID) ([]faena.ID, error) {
+	for _, id := range ids {
+		if slices.Contains(l.lost, id) {
+			return nil, &faena.Error{Code: faena.CodeNotFound, Op: "retry", Err: errors.New("its input is gone")}
+		}
+	}
+	return ids, nil
+}
 
 func (l *loop) Find(_ context.Context, ids []faena.ID) ([]engine.Info, error) {
 	l.mu.Lock()

@@ -268,16 +268,37 @@ func (n *Node) Retry(ctx context.Context, ids ...ID) ([]ID, error) {
 }
 
 // RetryAll retries all failed runs that q selects, cancelled ones too if
-// q.States names them, and tells how many.
+// q.States names them, and tells how many. Those that cannot be retried, since
+// their input is gone, are left out, and stay in the list of what q selects.
 func (n *Node) RetryAll(ctx context.Context, q Query) (int, error) {
 	if len(q.States) == 0 {
 		q.States = []State{Failed}
 	}
 	q.Retried = false
 	return n.forAll(ctx, q, func(s State) bool { return s == Failed || s == Cancelled }, func(ids []ID) (int, error) {
-		again, err := n.eng.Retry(ctx, ids)
-		return len(again), err
+		return n.retryEach(ctx, ids)
 	})
+}
+
+// retryEach retries those of many runs that can be, and tells how many: a request
+// that fails for one of them is split.
+func (n *Node) retryEach(ctx context.Context, ids []ID) (int, error) {
+	again, err := n.eng.Retry(ctx, ids)
+	if code := engine.CodeOf(err); code != CodeNotFound && code != CodeConflict {
+		return len(again), err
+	}
+	if len(ids) == 1 {
+		return 0, nil // its error is no fault of the others
+	}
+	total := 0
+	for _, half := range [][]ID{ids[:len(ids)/2], ids[len(ids)/2:]} {
+		k, err := n.retryEach(ctx, half)
+		total += k
+		if err != nil {
+			return total, err
+		}
+	}
+	return total, nil
 }
 
 // forAll calls fn with the ids of the runs that q selects and want admits, page
