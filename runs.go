@@ -338,7 +338,8 @@ const watchEvery = 250 * time.Millisecond
 
 // Watch yields what is known of a run, now and whenever it has changed, until
 // the run has ended; that is told at once, other changes within a quarter of a
-// second, of several the last. An error ends it.
+// second, of several the last. An error ends it; a server that goes away meanwhile
+// is none: it goes on when that is back.
 func (n *Node) Watch(ctx context.Context, id ID) iter.Seq2[*Info, error] {
 	return func(yield func(*Info, error) bool) {
 		f := &future{node: n, id: id}
@@ -353,19 +354,21 @@ func (n *Node) Watch(ctx context.Context, id ID) iter.Seq2[*Info, error] {
 		var last []byte
 		for {
 			in, err := n.eng.Get(ctx, id)
-			if err != nil {
+			if err != nil && engine.CodeOf(err) != CodeUnavailable {
 				yield(nil, err)
 				return
 			}
-			now, err := json.Marshal(in)
-			if err != nil {
-				yield(nil, fmt.Errorf("compare run %s: %w", id, err))
-				return
+			if err == nil {
+				now, err := json.Marshal(in)
+				if err != nil {
+					yield(nil, fmt.Errorf("compare run %s: %w", id, err))
+					return
+				}
+				if !bytes.Equal(now, last) && !yield(in, nil) || in.State.Terminal() {
+					return
+				}
+				last = now
 			}
-			if !bytes.Equal(now, last) && !yield(in, nil) || in.State.Terminal() {
-				return
-			}
-			last = now
 			select {
 			case <-tick.C:
 			case <-ended:

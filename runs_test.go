@@ -158,6 +158,7 @@ func TestWatch(t *testing.T) {
 			time.Sleep(time.Second)
 			l.mu.Lock()
 			l.known[f.ID()].State = engine.Running
+			l.away = 2 // the server is started anew
 			l.mu.Unlock()
 			time.Sleep(time.Second + 100*time.Millisecond)
 			l.end(&engine.Record{ID: f.ID(), State: engine.Succeeded, Output: engine.Value{Data: []byte("1")}})
