@@ -96,12 +96,19 @@ func panicked(v any) error {
 		stack = lines[len(lines)-1]
 	}
 	err, ok := v.(error)
-	if !ok {
+	if !ok || isWish(err) {
 		err = fmt.Errorf("panic: %v", v)
 	} else {
 		err = fmt.Errorf("panic: %w", err)
 	}
 	return &fault{is: Error{Code: CodePanic, Err: err, Stack: string(stack)}}
+}
+
+// isWish tells whether an error says what is to follow if a handler returns it.
+func isWish(err error) bool {
+	_, snooze := errors.AsType[*snoozeError](err)
+	_, permanent := errors.AsType[*permanentError](err)
+	return snooze || permanent
 }
 
 // judged is outcome for errors whose methods may panic, as those of a nil pointer

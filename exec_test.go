@@ -42,15 +42,17 @@ func TestOutcomes(t *testing.T) {
 		cause error // ends the engine's context after a second
 		want  engine.Outcome
 	}{
-		"success":        {fn: func(_ context.Context, p point) (any, error) { return p.X, nil }, input: `{"X":3,"new":1}`, want: engine.Outcome{Output: []byte("3")}},
-		"no input":       {fn: func(_ context.Context, p point) (any, error) { return p.X, nil }, want: engine.Outcome{Output: []byte("0")}},
-		"error":          {fn: func(context.Context, point) (any, error) { return 1, bad }, want: fail(faena.CodeFailed, false, "bad")},
-		"permanent":      {fn: func(context.Context, point) (any, error) { return nil, faena.Permanent(bad) }, want: fail(faena.CodePermanent, true, "bad")},
-		"wrapped":        {fn: func(context.Context, point) (any, error) { return nil, fmt.Errorf("so: %w", faena.Permanent(bad)) }, want: fail(faena.CodePermanent, true, "so: bad")},
-		"snooze":         {fn: func(context.Context, point) (any, error) { return nil, faena.Snooze(time.Minute) }, want: engine.Outcome{Snooze: time.Minute}},
-		"snooze wrapped": {fn: func(context.Context, point) (any, error) { return nil, fmt.Errorf("x: %w", faena.Snooze(0)) }, want: engine.Outcome{Snooze: time.Millisecond}},
-		"panic":          {fn: func(context.Context, point) (any, error) { panic("oh") }, want: fail(faena.CodePanic, false, "panic: oh")},
-		"panic at run":   {fn: func(_ context.Context, p point) (any, error) { return 1 / p.X, nil }, want: fail(faena.CodePanic, false, "panic: runtime error: integer divide by zero")},
+		"success":         {fn: func(_ context.Context, p point) (any, error) { return p.X, nil }, input: `{"X":3,"new":1}`, want: engine.Outcome{Output: []byte("3")}},
+		"no input":        {fn: func(_ context.Context, p point) (any, error) { return p.X, nil }, want: engine.Outcome{Output: []byte("0")}},
+		"error":           {fn: func(context.Context, point) (any, error) { return 1, bad }, want: fail(faena.CodeFailed, false, "bad")},
+		"permanent":       {fn: func(context.Context, point) (any, error) { return nil, faena.Permanent(bad) }, want: fail(faena.CodePermanent, true, "bad")},
+		"wrapped":         {fn: func(context.Context, point) (any, error) { return nil, fmt.Errorf("so: %w", faena.Permanent(bad)) }, want: fail(faena.CodePermanent, true, "so: bad")},
+		"snooze":          {fn: func(context.Context, point) (any, error) { return nil, faena.Snooze(time.Minute) }, want: engine.Outcome{Snooze: time.Minute}},
+		"snooze wrapped":  {fn: func(context.Context, point) (any, error) { return nil, fmt.Errorf("x: %w", faena.Snooze(0)) }, want: engine.Outcome{Snooze: time.Millisecond}},
+		"panic":           {fn: func(context.Context, point) (any, error) { panic("oh") }, want: fail(faena.CodePanic, false, "panic: oh")},
+		"panic at run":    {fn: func(_ context.Context, p point) (any, error) { return 1 / p.X, nil }, want: fail(faena.CodePanic, false, "panic: runtime error: integer divide by zero")},
+		"panic snooze":    {fn: func(context.Context, point) (any, error) { panic(faena.Snooze(time.Minute)) }, want: fail(faena.CodePanic, false, "panic: snooze for 1m0s")},
+		"panic permanent": {fn: func(context.Context, point) (any, error) { panic(fmt.Errorf("x: %w", faena.Permanent(bad))) }, want: fail(faena.CodePanic, false, "panic: x: bad")},
 		"a child's error": {
 			fn: func(context.Context, point) (any, error) {
 				return nil, &faena.Error{Code: faena.CodePanic, Op: "run c"}
