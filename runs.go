@@ -156,7 +156,7 @@ func (n *Node) Get(ctx context.Context, id ID) (*Info, error) { return n.eng.Get
 
 // Page gives one page of the runs that q selects, newest first; the next one is
 // got with q.Cursor set to Page.Next and the same conditions, until that is empty;
-// with others the error has CodeInvalid.
+// with others the error has CodeInvalid, as it has for a state that is none.
 func (n *Node) Page(ctx context.Context, q Query) (*Page, error) { return n.eng.List(ctx, q) }
 
 // List yields the runs that q selects, newest first, and reads them page by page
