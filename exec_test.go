@@ -64,8 +64,10 @@ func TestOutcomes(t *testing.T) {
 			},
 			want: fail(faena.CodePermanent, true, "bad\nsnooze for 1m0s"),
 		},
-		"panic":        {fn: func(context.Context, point) (any, error) { panic("oh") }, want: fail(faena.CodePanic, false, "panic: oh")},
-		"panic at run": {fn: func(_ context.Context, p point) (any, error) { return 1 / p.X, nil }, want: fail(faena.CodePanic, false, "panic: runtime error: integer divide by zero")},
+		"panic":           {fn: func(context.Context, point) (any, error) { panic("oh") }, want: fail(faena.CodePanic, false, "panic: oh")},
+		"panic at run":    {fn: func(_ context.Context, p point) (any, error) { return 1 / p.X, nil }, want: fail(faena.CodePanic, false, "panic: runtime error: integer divide by zero")},
+		"panic snooze":    {fn: func(context.Context, point) (any, error) { panic(faena.Snooze(time.Minute)) }, want: fail(faena.CodePanic, false, "panic: snooze for 1m0s")},
+		"panic permanent": {fn: func(context.Context, point) (any, error) { panic(fmt.Errorf("x: %w", faena.Permanent(bad))) }, want: fail(faena.CodePanic, false, "panic: x: bad")},
 		"a child's error": {
 			fn: func(context.Context, point) (any, error) {
 				return nil, &faena.Error{Code: faena.CodePanic, Op: "run c"}
@@ -106,6 +108,10 @@ func TestOutcomes(t *testing.T) {
 		"deadline": {
 			fn: until(faena.ErrDeadline), run: engine.Run{Timeout: time.Hour, Deadline: 1}, // replaced below
 			want: fail(faena.CodeDeadline, true, "the run's deadline has passed: context deadline exceeded"),
+		},
+		"deadline, but done": {
+			fn: func(context.Context, point) (any, error) { time.Sleep(time.Hour); return 1, nil }, run: engine.Run{Deadline: 1},
+			want: fail(faena.CodeDeadline, true, "the run's deadline has passed"),
 		},
 		"deadline passed before": {
 			fn: func(context.Context, point) (any, error) { return 1, nil }, run: engine.Run{Deadline: 5},

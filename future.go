@@ -55,7 +55,7 @@ func (f *future) attach(ctx context.Context) error {
 		return closed("attach to run " + f.id.String())
 	}
 	if err := f.node.eng.Attach(ctx, f.id, (*waiter)(f)); err != nil {
-		return &Error{Code: engine.CodeOf(err), Op: "attach to run " + f.id.String(), Err: err}
+		return told(ctx, "attach to run "+f.id.String(), err)
 	}
 	return nil
 }
@@ -219,9 +219,12 @@ func (f *future) read(ctx context.Context, r *engine.Record, v any) error {
 	}
 	data := r.Output.Data
 	if r.Output.Apart {
-		var err error
-		if data, err = f.node.eng.Output(ctx, r); err != nil {
-			return &Error{Code: engine.CodeOf(err), Op: "fetch output of run " + r.ID.String(), Err: err}
+		err := f.node.patient(ctx, func() (err error) {
+			data, err = f.node.eng.Output(ctx, r)
+			return err
+		})
+		if err != nil {
+			return told(ctx, "fetch output of run "+r.ID.String(), err)
 		}
 	}
 	if err := decode(data, v); err != nil {

@@ -164,7 +164,7 @@ func (n *Node) Get(ctx context.Context, id ID) (*Info, error) {
 
 // Page gives one page of the runs that q selects, newest first; the next one is
 // got with q.Cursor set to Page.Next and the same conditions, until that is empty;
-// with others the error has CodeInvalid. Of each run it tells what is soon found:
+// with others the error has CodeInvalid, as it has for a state that is none. Of each run it tells what is soon found:
 // no Parent, Attempts, Deadline, Waits, Input and Output, no Stack, the first 160
 // bytes of an error, and as Deaths those of an open run since it was queued last;
 // Get tells all.
@@ -303,7 +303,10 @@ func (n *Node) CancelAll(ctx context.Context, q Query) (int, error) {
 }
 
 // Retry submits each failed or cancelled run again as a new one, marks the old
-// one as retried, and gives the new ids in order.
+// one as retried, and gives the new ids in order; one that is given twice is
+// retried once. A run that cannot be retried is an error, and then none of the
+// thousand it is among is: with CodeConflict if it has not failed or was retried
+// already, with CodeNotFound if it or its input is gone.
 func (n *Node) Retry(ctx context.Context, ids ...ID) ([]ID, error) {
 	if n.unopened() {
 		return nil, zeroNode("retry")
@@ -320,16 +323,37 @@ func (n *Node) Retry(ctx context.Context, ids ...ID) ([]ID, error) {
 }
 
 // RetryAll retries all failed runs that q selects, cancelled ones too if
-// q.States names them, and tells how many.
+// q.States names them, and tells how many. Those that cannot be retried, since
+// their input is gone, are left out, and stay in the list of what q selects.
 func (n *Node) RetryAll(ctx context.Context, q Query) (int, error) {
 	if len(q.States) == 0 {
 		q.States = []State{Failed}
 	}
 	q.Retried = false
 	return n.forAll(ctx, q, func(s State) bool { return s == Failed || s == Cancelled }, func(ids []ID) (int, error) {
-		again, err := n.eng.Retry(ctx, ids)
-		return len(again), err
+		return n.retryEach(ctx, ids)
 	})
+}
+
+// retryEach retries those of many runs that can be, and tells how many: a request
+// that fails for one of them is split.
+func (n *Node) retryEach(ctx context.Context, ids []ID) (int, error) {
+	again, err := n.eng.Retry(ctx, ids)
+	if code := engine.CodeOf(err); code != CodeNotFound && code != CodeConflict {
+		return len(again), err
+	}
+	if len(ids) == 1 {
+		return 0, nil // its error is no fault of the others
+	}
+	total := 0
+	for _, half := range [][]ID{ids[:len(ids)/2], ids[len(ids)/2:]} {
+		k, err := n.retryEach(ctx, half)
+		total += k
+		if err != nil {
+			return total, err
+		}
+	}
+	return total, nil
 }
 
 // forAll calls fn with the ids of the runs that q selects and want admits, page
@@ -372,7 +396,8 @@ const watchEvery = 250 * time.Millisecond
 
 // Watch yields what is known of a run, now and whenever it has changed, until
 // the run has ended; that is told at once, other changes within a quarter of a
-// second, of several the last. An error ends it.
+// second, of several the last. An error ends it; a server that goes away meanwhile
+// is none: it goes on when that is back.
 func (n *Node) Watch(ctx context.Context, id ID) iter.Seq2[*Info, error] {
 	return func(yield func(*Info, error) bool) {
 		f := &future{node: n, id: id}
@@ -387,19 +412,21 @@ func (n *Node) Watch(ctx context.Context, id ID) iter.Seq2[*Info, error] {
 		var last []byte
 		for {
 			in, err := n.eng.Get(ctx, id)
-			if err != nil {
+			if err != nil && engine.CodeOf(err) != CodeUnavailable {
 				yield(nil, err)
 				return
 			}
-			now, err := json.Marshal(in)
-			if err != nil {
-				yield(nil, fmt.Errorf("compare run %s: %w", id, err))
-				return
+			if err == nil {
+				now, err := json.Marshal(in)
+				if err != nil {
+					yield(nil, fmt.Errorf("compare run %s: %w", id, err))
+					return
+				}
+				if !bytes.Equal(now, last) && !yield(in, nil) || in.State.Terminal() {
+					return
+				}
+				last = now
 			}
-			if !bytes.Equal(now, last) && !yield(in, nil) || in.State.Terminal() {
-				return
-			}
-			last = now
 			select {
 			case <-tick.C:
 			case <-ended:

@@ -70,8 +70,9 @@ type waiterFunc struct{ fn func(*Record) }
 func (w *waiterFunc) Resolve(r *Record) { w.fn(r) }
 
 // Reader reads what is known of runs. Where no process that holds an index can
-// be reached, its errors have CodeUnavailable. What this process wrote before
-// the call is seen.
+// be reached, or the connection is lost, its errors have CodeUnavailable; if ctx
+// ends they wrap its error and its cause, and have no code. What this process
+// wrote before the call is seen.
 type Reader interface {
 	Get(ctx context.Context, id ID) (*Info, error)
 	// Find is Get for many, without inputs and outputs, in any order; ids that
@@ -91,7 +92,8 @@ type Control interface {
 	// the state that holds now: cancelled, or the one it had ended in before.
 	Cancel(ctx context.Context, ids []ID) ([]State, error)
 	// Retry submits each failed or cancelled run again as a new one and marks
-	// the old one. It gives the new ids, in order.
+	// the old one. It gives the new ids, in order; one that is given twice is
+	// retried once. If one of them cannot be retried none is.
 	Retry(ctx context.Context, ids []ID) ([]ID, error)
 	// Pause stops deliveries of a queue everywhere, for good; Resume starts them.
 	Pause(ctx context.Context, queue string) error

@@ -197,9 +197,9 @@ func testRetry(b *bed) {
 		f.want(engine.Failed, engine.CodeFailed)
 	}
 	good.Store(true)
-	ids, err := b.client.Retry(b.ctx(), []engine.ID{r.ID, large.ID})
-	if err != nil || len(ids) != 2 {
-		b.t.Fatalf("Retry = %v, %v, want two new ids", ids, err)
+	ids, err := b.client.Retry(b.ctx(), []engine.ID{r.ID, large.ID, r.ID})
+	if err != nil || len(ids) != 3 || ids[0] != ids[2] || ids[0] == ids[1] {
+		b.t.Fatalf("Retry(a, b, a) = %v, %v, want two new ids, the first one twice", ids, err)
 	}
 	if got := b.attach(ids[0]).output(); got != `"in"` {
 		b.t.Errorf("output = %s, want the input of the first", got)

@@ -108,6 +108,13 @@ func testUnknownID(b *bed) {
 	far.At = time.Now().AddDate(300, 0, 0).UnixMilli()
 	b.wantCode("Submit of a run to be started in 300 years", b.client.Submit(b.ctx(), []engine.Run{far}), engine.CodeInvalid)
 	b.wantCode("SubmitBatch of it", b.client.SubmitBatch(b.ctx(), []engine.Run{far}), engine.CodeInvalid)
+	for what, q := range map[string]engine.Query{
+		"a state that is none": {States: []engine.State{99}},
+		"the year 10000":       {To: time.Date(10000, 1, 1, 0, 0, 0, 0, time.UTC)},
+	} {
+		_, err := b.client.List(b.ctx(), q)
+		b.wantCode("List of "+what, err, engine.CodeInvalid)
+	}
 	b.misnamed()
 	err = b.client.Pause(b.ctx(), "nowhere")
 	b.wantCode("Pause of a queue that is not there", err, engine.CodeNotFound)

@@ -20,6 +20,7 @@ func timeCases() []testCase {
 		{"a deadline that passes before the start", long, testDeadline},
 		{"a handler that ignores its timeout", long, testOverdue},
 		{"a handler that ignores its timeout, with another attempt", long, testOverdueRetry},
+		{"a handler that ignores the deadline", long, testOverdueDeadline},
 		{"a delayed batch", long, testDelayedBatch},
 		{"a checkpoint is resumed from", long, testCheckpoint},
 		{"a long run leaves its queue", long, testLongRun},
@@ -144,6 +145,28 @@ func testOverdue(b *bed) {
 	close(gate)
 	b.sleep(time.Second)
 	if i := b.get(r.ID); i.State != engine.Failed {
+		b.t.Errorf("Get = %v, want failed for ever", i.State)
+	}
+}
+
+func testOverdueDeadline(b *bed) {
+	gate := make(chan struct{})
+	b.worker(2, tasks{"stuck": func(context.Context, *engine.Attempt) engine.Outcome {
+		<-gate
+		return ok("too late")
+	}})
+	at := time.Now().Add(time.Minute)
+	free, bound := b.run("stuck", "1"), b.run("stuck", "2")
+	free.Deadline, bound.Deadline, bound.Timeout = at.UnixMilli(), at.UnixMilli(), time.Hour
+	for _, f := range b.submit(free, bound) {
+		f.want(engine.Failed, engine.CodeDeadline)
+		if d := time.Since(at); d < 9*time.Second || d > 20*time.Second {
+			b.t.Errorf("it failed %v after the deadline, want 10 s", d)
+		}
+	}
+	close(gate)
+	b.sleep(time.Second)
+	if i := b.get(free.ID); i.State != engine.Failed {
 		b.t.Errorf("Get = %v, want failed for ever", i.State)
 	}
 }

@@ -233,12 +233,16 @@ func (h *holder) retry(ctx context.Context, ids []engine.ID) ([]engine.ID, error
 	defer h.retryMu.Unlock()
 	runs := make([]engine.Run, 0, len(ids))
 	out := make([]engine.ID, 0, len(ids))
+	made := make(map[engine.ID]engine.ID, len(ids))
 	for _, id := range ids {
-		run, err := h.again(ctx, id)
-		if err != nil {
-			return nil, &engine.Error{Code: engine.CodeOf(err), Op: "retry", Err: err}
+		if made[id].IsZero() {
+			run, err := h.again(ctx, id)
+			if err != nil {
+				return nil, &engine.Error{Code: engine.CodeOf(err), Op: "retry", Err: err}
+			}
+			runs, made[id] = append(runs, *run), run.ID
 		}
-		runs, out = append(runs, *run), append(out, run.ID)
+		out = append(out, made[id])
 	}
 	if err := h.e.Submit(ctx, runs); err != nil {
 		return nil, err

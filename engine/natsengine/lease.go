@@ -23,8 +23,8 @@ const (
 	// progressEvery and savedEvery throttle reports and checkpoints.
 	progressEvery = 250 * time.Millisecond
 	savedEvery    = time.Second
-	// overdue is how long after its timeout an attempt that does not return is
-	// taken for lost: its outcome is decided without it.
+	// overdue is how long after its timeout, or the run's deadline, an attempt that
+	// does not return is taken for lost: its outcome is decided without it.
 	overdue = 10 * time.Second
 )
 
@@ -265,7 +265,7 @@ func (w *worker) renew(now time.Time) {
 	var dead []*item
 	w.mu.Lock()
 	for _, it := range w.runs {
-		if it.running && !it.settled && it.run.Timeout > 0 && now.Sub(it.started) > it.run.Timeout+overdue {
+		if it.running && !it.settled && it.overdue(now) != nil {
 			it.settled = true
 			dead = append(dead, it)
 		}
@@ -283,11 +283,26 @@ func (w *worker) renew(now time.Time) {
 		}
 	}
 	for _, it := range dead {
-		w.e.log.Error("an attempt did not end after its timeout; its slot stays taken until it does", "run", it.run.ID, "task", it.run.Task)
-		w.finish(w.giveUp(it), engine.Outcome{Failure: &engine.Failure{
-			Code: engine.CodeTimeout, Message: fmt.Sprintf("%v; the handler ignored that for %v more", engine.ErrTimeout, overdue),
-		}}, now)
+		why := it.overdue(now)
+		w.e.log.Error("an attempt did not end in time; its slot stays taken until it does", "run", it.run.ID, "task", it.run.Task, "error", why.Message)
+		w.finish(w.giveUp(it), engine.Outcome{Failure: why}, now)
 	}
+}
+
+// overdue is the failure of an attempt that should have ended a while ago; nil if
+// it is in time.
+func (it *item) overdue(now time.Time) *engine.Failure {
+	r := &it.run
+	f := &engine.Failure{Code: engine.CodeDeadline, Message: engine.ErrDeadline.Error()}
+	switch {
+	case r.Deadline != 0 && now.Add(-overdue).UnixMilli() > r.Deadline:
+	case r.Timeout > 0 && now.Sub(it.started) > r.Timeout+overdue:
+		f.Code, f.Message = engine.CodeTimeout, engine.ErrTimeout.Error()
+	default:
+		return nil
+	}
+	f.Message += fmt.Sprintf("; the handler ignored that for %v more", overdue)
+	return f
 }
 
 // giveUp takes a run from an attempt that does not end, with all that is saved by

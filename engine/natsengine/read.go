@@ -39,6 +39,9 @@ func (e *Engine) Find(ctx context.Context, ids []engine.ID) ([]engine.Info, erro
 
 // List implements engine.Engine.
 func (e *Engine) List(ctx context.Context, q engine.Query) (*engine.Page, error) {
+	if err := q.Check(); err != nil {
+		return nil, err
+	}
 	a, err := e.call(ctx, opList, &request{After: e.wrote.all(), Query: q})
 	if err != nil {
 		return nil, err
