@@ -169,6 +169,27 @@ func TestLargeCheckpointGoesWithItsRunAlsoIfAnotherAttemptStoredIt(t *testing.T)
 	})
 }
 
+func TestLargeCheckpointGoesWhenItsRunIsCancelledBetweenAttempts(t *testing.T) {
+	t.Parallel()
+	bubble(t, func(t *testing.T) {
+		s := newStore(t, nil, func(_ context.Context, a *engine.Attempt) engine.Outcome {
+			a.Lease.Checkpoint(bytes.Repeat([]byte("c"), large))
+			return engine.Outcome{Failure: &engine.Failure{Code: engine.CodeFailed}}
+		})
+		r := engine.Run{ID: s.ids.New(), Queue: "q", Task: "task", Retry: engine.Retry{Attempts: 2, Base: time.Minute}, Keep: [2]uint32{3600, 3600}}
+		if err := s.eng.Submit(t.Context(), []engine.Run{r}); err != nil {
+			t.Fatalf("Submit = %v", err)
+		}
+		wait(2 * time.Second)
+		s.want("between its attempts", "saved", 1)
+		if _, err := s.eng.Cancel(t.Context(), []engine.ID{r.ID}); err != nil {
+			t.Fatalf("Cancel = %v", err)
+		}
+		wait(2 * time.Second)
+		s.want("after its end", "saved", 0)
+	})
+}
+
 func TestLargeOutputGoesWithItsRun(t *testing.T) {
 	t.Parallel()
 	bubble(t, func(t *testing.T) {

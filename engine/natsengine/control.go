@@ -114,6 +114,12 @@ func (h *holder) writeEnds(ctx context.Context, rows []*index.Row, state engine.
 		if err := e.forget(ctx, streamDelayed, prefix+".d.at."+token(recs[i].Queue)+"."+recs[i].ID.String()+".*"); err != nil && e.written(err) != nil {
 			e.log.WarnContext(ctx, "drop the schedule of a cancelled run", "run", recs[i].ID, "error", err)
 		}
+		if recs[i].Attempt == 0 {
+			continue
+		}
+		if err := h.unsave(ctx, recs[i].ID); err != nil && e.written(err) != nil {
+			e.log.WarnContext(ctx, "drop the checkpoint of a cancelled run", "run", recs[i].ID, "error", err)
+		}
 	}
 	return h.barrier(ctx, map[string]uint64{posLog: seq})
 }

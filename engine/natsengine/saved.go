@@ -98,6 +98,21 @@ func (it *item) unsave() {
 	w.e.objects.drop(it.savedBefore("")...)
 }
 
+// unsave deletes the checkpoint of a run that ended between its attempts.
+func (h *holder) unsave(ctx context.Context, id engine.ID) error {
+	m, err := h.e.getLast(ctx, streamSaved, subjectSaved+id.String())
+	if err != nil || m == nil {
+		return err
+	}
+	if err := h.e.forget(ctx, streamSaved, m.subject); err != nil {
+		return err
+	}
+	if name := m.header.Get(headerApart); name != "" {
+		h.e.objects.drop(name)
+	}
+	return nil
+}
+
 // Resume implements engine.Lease.
 func (it *item) Resume(ctx context.Context) ([]byte, error) {
 	w := it.w
