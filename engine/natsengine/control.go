@@ -113,7 +113,7 @@ func (h *holder) writeEnds(ctx context.Context, rows []*index.Row, state engine.
 	if err := e.commit(ctx); e.written(err) != nil {
 		return err
 	}
-	h.dropSchedules(ctx, recs)
+	h.dropRest(ctx, recs)
 	return h.barrier(ctx, map[string]uint64{posLog: seq})
 }
 
@@ -127,12 +127,13 @@ func (n *nodes) begun(r *engine.Record) {
 	}
 }
 
-// dropSchedules deletes what would start cancelled runs at their time: many at
-// once, since each is a request. What is left is found cancelled then.
-func (h *holder) dropSchedules(ctx context.Context, recs []engine.Record) {
+// dropRest deletes what would start cancelled runs at their time, and their
+// checkpoints: many at once, since each is a request. What is left is found
+// cancelled then, or swept.
+func (h *holder) dropRest(ctx context.Context, recs []engine.Record) {
 	const beside = 16
 	if err := h.e.settle(ctx); err != nil {
-		h.e.log.WarnContext(ctx, "drop the schedules of cancelled runs", "error", err)
+		h.e.log.WarnContext(ctx, "drop what cancelled runs leave", "error", err)
 		return
 	}
 	var wg sync.WaitGroup
@@ -140,17 +141,24 @@ func (h *holder) dropSchedules(ctx context.Context, recs []engine.Record) {
 	for range min(beside, len(recs)) {
 		wg.Go(func() {
 			for i := next.Add(1) - 1; i < int64(len(recs)); i = next.Add(1) - 1 {
-				r := &recs[i]
-				if r.Src != 0 { // it stood in its queue
-					continue
-				}
-				if err := h.e.discard(ctx, streamDelayed, prefix+".d.at."+token(r.Queue)+"."+r.ID.String()+".*"); err != nil && h.e.written(err) != nil {
-					h.e.log.WarnContext(ctx, "drop the schedule of a cancelled run", "run", r.ID, "error", err)
+				if err := h.dropRestOf(ctx, &recs[i]); err != nil && h.e.written(err) != nil {
+					h.e.log.WarnContext(ctx, "drop what a cancelled run leaves", "run", recs[i].ID, "error", err)
 				}
 			}
 		})
 	}
 	wg.Wait()
+}
+
+func (h *holder) dropRestOf(ctx context.Context, r *engine.Record) error {
+	var err error
+	if r.Src == 0 { // it did not stand in its queue
+		err = h.e.discard(ctx, streamDelayed, prefix+".d.at."+token(r.Queue)+"."+r.ID.String()+".*")
+	}
+	if r.Attempt > 0 {
+		err = errors.Join(err, h.unsave(ctx, r.ID))
+	}
+	return err
 }
 
 // publishCancels writes the records, then the entries. It gives the sequence of

@@ -45,9 +45,11 @@ func (h *holder) recoverFailed(ctx context.Context) error {
 	// Of several copies of a run the last counts: one before it was written by a
 	// process that died before its record.
 	last, recent := map[engine.ID]index.Row{}, map[engine.ID]bool{}
-	end, err := h.copies(ctx, func(c copied, rec *engine.Record) {
+	end, err := h.copies(ctx, func(c copied, run *engine.Run, rec *engine.Record) {
 		rec.CopySeq = c.seq
-		last[c.id], recent[c.id] = recordRow(rec, c.seq, 0), c.nanos >= since
+		row := recordRow(rec, c.seq, 0)
+		row.Objects = run != nil && run.Input.Apart
+		last[c.id], recent[c.id] = row, c.nanos >= since
 	})
 	if err != nil {
 		return err
@@ -96,7 +98,7 @@ func (h *holder) logSince(ctx context.Context) (int64, error) {
 }
 
 // copies passes on all copies that there are now, and gives the last one.
-func (h *holder) copies(ctx context.Context, take func(copied, *engine.Record)) (end copied, err error) {
+func (h *holder) copies(ctx context.Context, take func(copied, *engine.Run, *engine.Record)) (end copied, err error) {
 	newest, err := h.e.getLast(ctx, streamFailed, subjectFailed)
 	if err != nil || newest == nil {
 		return end, err
@@ -107,11 +109,11 @@ func (h *holder) copies(ctx context.Context, take func(copied, *engine.Record)) 
 			return
 		}
 		end = copied{seq: seq, nanos: nanos}
-		_, rec, err := readCopy(m.Data)
+		run, rec, err := readCopy(m.Data)
 		if err != nil {
 			h.e.log.ErrorContext(ctx, "read the copy of a failed run", "seq", seq, "error", err)
 		} else {
-			take(copied{rec.ID, seq, nanos}, rec)
+			take(copied{rec.ID, seq, nanos}, run, rec)
 		}
 		if seq >= newest.seq {
 			close(done)
@@ -150,7 +152,7 @@ func (h *holder) known(ids []engine.ID) (map[engine.ID]*index.Row, error) {
 // them for ends.
 func (h *holder) sweepCopies(ctx context.Context, now time.Time) error {
 	var old []copied
-	if _, err := h.copies(ctx, func(c copied, _ *engine.Record) {
+	if _, err := h.copies(ctx, func(c copied, _ *engine.Run, _ *engine.Record) {
 		if now.Sub(time.Unix(0, c.nanos)) > orphanAge {
 			old = append(old, c)
 		}

@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"maps"
 	"math"
-	"slices"
 	"strings"
 	"time"
 
@@ -237,8 +236,12 @@ func (k *keeper) expire(ctx context.Context) error {
 			return math.MaxUint64
 		}
 	}
-	if _, _, err := h.ix.Expire(now, held, expireMost); err != nil {
+	gone, _, err := h.ix.Expire(now, held, expireMost)
+	if err != nil {
 		return fmt.Errorf("expire runs: %w", err)
+	}
+	if err := h.dropValues(ctx, gone); err != nil {
+		return err
 	}
 	floor, err := h.ix.Floor(posLog, srcLog)
 	if err != nil {
@@ -250,7 +253,7 @@ func (k *keeper) expire(ctx context.Context) error {
 	return k.purgeTo(ctx, streamLog, subjectLog, min(floor-1, h.position(posLog)), now)
 }
 
-// sweep deletes what nothing names: large values, checkpoints, cancel entries,
+// sweep deletes what nothing needs: large values, checkpoints, cancel entries,
 // copies and staged parts that a crash or a lost race left behind.
 func (k *keeper) sweep(ctx context.Context, now time.Time) error {
 	h, e := k.h, k.h.e
@@ -285,7 +288,7 @@ func (k *keeper) sweep(ctx context.Context, now time.Time) error {
 			}
 		}
 	}
-	return h.sweepObjects(ctx, now)
+	return h.sweepValues(ctx, now)
 }
 
 // manifestWaits tells whether some queue still holds messages older than a
@@ -317,6 +320,12 @@ func (h *holder) sweepSubjects(ctx context.Context, stream, under string, drop f
 	if err != nil {
 		return fmt.Errorf("list %s: %w", stream, unavailable(err))
 	}
+	if len(info.State.Subjects) == 0 {
+		return nil
+	}
+	if err := h.barrierNow(ctx); err != nil { // runs that began are known then
+		return err
+	}
 	for subject := range info.State.Subjects {
 		id, err := engine.ParseID(subject[len(under):])
 		if err != nil {
@@ -326,42 +335,15 @@ func (h *holder) sweepSubjects(ctx context.Context, stream, under string, drop f
 		if err != nil {
 			return fmt.Errorf("ask the index: %w", err)
 		}
-		state := engine.State(0)
-		if len(rows) > 0 {
+		state, known := engine.State(0), len(rows) > 0
+		if known {
 			state = engine.State(rows[0].State)
+		} else if known, err = h.atHome(ctx, id); err != nil {
+			return err
 		}
-		if drop(len(rows) > 0, state) {
+		if drop(known, state) {
 			if err := h.e.forget(ctx, stream, subject); err != nil {
 				return err
-			}
-		}
-	}
-	return nil
-}
-
-// sweepObjects deletes large values of runs that the index does not hold.
-func (h *holder) sweepObjects(ctx context.Context, now time.Time) error {
-	all, err := h.e.objects.bucket().List(ctx)
-	if err != nil {
-		if strings.Contains(err.Error(), "no objects found") {
-			return nil
-		}
-		return fmt.Errorf("list large values: %w", unavailable(err))
-	}
-	for part := range slices.Chunk(all, 500) {
-		for _, o := range part {
-			id, err := engine.ParseID(o.Name[:min(26, len(o.Name))])
-			if err != nil || now.Sub(o.ModTime) < stageAge {
-				continue
-			}
-			rows, err := h.ix.Find([]index.ID{index.ID(id)})
-			if err != nil {
-				return fmt.Errorf("ask the index: %w", err)
-			}
-			if len(rows) == 0 {
-				if err := h.e.hooked(engine.WriteForget, func() error { return h.e.objects.bucket().Delete(ctx, o.Name) }); err != nil {
-					return fmt.Errorf("delete a large value: %w", unavailable(err))
-				}
 			}
 		}
 	}

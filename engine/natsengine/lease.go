@@ -31,12 +31,16 @@ const (
 // regainer is an attempt that waits for a slot to go on in.
 type regainer struct{ ok chan struct{} }
 
-// saver holds an attempt's newest checkpoint until it is stored.
+// saver holds an attempt's newest checkpoint until it is stored, and the names of
+// the large ones that are there.
 type saver struct {
 	data  []byte
 	dirty bool
 	last  time.Time
 	busy  bool
+	over  bool // the run has ended: nothing is to be stored any more
+	read  bool // what an earlier attempt stored is among apart
+	apart []string
 }
 
 var errWaiting = &engine.Error{Code: engine.CodeLimit, Op: "wait for runs", Err: errors.New("too many runs wait for others on this node: raise the bound on waiting runs, or submit fewer at a time")}
@@ -113,7 +117,7 @@ func (it *item) Progress(p engine.Progress) {
 func (it *item) Checkpoint(v []byte) {
 	w := it.w
 	w.mu.Lock()
-	if it.running && it.settled { // it has been given up
+	if it.running && it.settled || it.save.over { // it has been given up
 		w.mu.Unlock()
 		return
 	}
@@ -136,14 +140,17 @@ func (it *item) store() {
 		data := it.save.data
 		it.save.dirty, it.save.last = false, time.Now()
 		w.mu.Unlock()
-		err := w.e.saveCheckpoint(w.e.ctx, it.run.ID, data)
-		if err != nil && w.e.written(err) != nil {
+		if err := it.saveCheckpoint(w.e.ctx, data); err != nil && w.e.written(err) != nil {
 			w.logError("save a checkpoint", err)
 		}
 		w.mu.Lock()
-		if !it.save.dirty || !it.settled || w.e.ctx.Err() != nil {
+		over := it.save.over
+		if over || !it.save.dirty || !it.settled || w.e.ctx.Err() != nil {
 			it.save.busy = false
 			w.mu.Unlock()
+			if over { // the run has ended meanwhile
+				it.unsave()
+			}
 			return
 		}
 		w.mu.Unlock()
@@ -171,44 +178,6 @@ func (it *item) saveNow() {
 			return
 		}
 	}
-}
-
-// saveCheckpoint writes one, apart if it is large: header and name then stand in
-// for it.
-func (e *Engine) saveCheckpoint(ctx context.Context, id engine.ID, data []byte) error {
-	h := nats.Header{}
-	if len(data) > maxInline {
-		v, err := e.objects.put(ctx, e.objectName(id, "saved"), data)
-		if err != nil {
-			return err
-		}
-		h.Set(headerApart, v.Name)
-		data = nil
-	}
-	g := e.pub.group()
-	if err := g.add(ctx, engine.WriteCheckpoint, subjectSaved+id.String(), h, data); err != nil {
-		return err
-	}
-	return g.wait(ctx)
-}
-
-// headerApart names the object that holds a large checkpoint.
-const headerApart = "Faena-Value"
-
-// Resume implements engine.Lease.
-func (it *item) Resume(ctx context.Context) ([]byte, error) {
-	w := it.w
-	w.mu.Lock()
-	it.saved = true
-	w.mu.Unlock()
-	m, err := w.e.getLast(ctx, streamSaved, subjectSaved+it.run.ID.String())
-	if err != nil || m == nil {
-		return nil, err
-	}
-	if name := m.header.Get(headerApart); name != "" {
-		return w.e.objects.get(ctx, name)
-	}
-	return m.data, nil
 }
 
 // tick renews leases, sends heartbeats, progress and checkpoints, and moves long
@@ -315,6 +284,7 @@ func (w *worker) giveUp(it *item) *item {
 		w: w, u: it.u, off: it.off, step: it.step, counted: it.counted, run: it.run, doubt: it.doubt, again: it.again, noted: it.noted, lapses: it.lapses, gaps: it.gaps,
 		redelivered: it.redelivered, arrived: it.arrived, pace: it.pace, started: it.started, taken: true,
 		stopped: it.stopped, homed: it.homed, settled: true, ended: it.ended, saved: it.saved,
+		save: saver{read: it.save.read, apart: slices.Clone(it.save.apart)},
 	}
 	it.u = nil
 	w.clearLocked(it)

@@ -27,7 +27,7 @@ func runRow(r *engine.Run, src uint8, seq uint64, off int) index.Row {
 	row := index.Row{
 		ID: index.ID(r.ID), State: uint8(state), Queue: r.Queue, Task: r.Task, Keep: r.Keep[0],
 		Rev: rank(r.Rev, step), Attempt: r.Attempt, Stream: src, Seq: seq, Off: uint32(off), //nolint:gosec // under a megabyte
-		Tags: rowTags(r.Tags), RetryOf: index.ID(r.RetryOf),
+		Tags: rowTags(r.Tags), RetryOf: index.ID(r.RetryOf), Objects: r.Input.Apart,
 	}
 	if waits {
 		row.At = r.At
@@ -46,7 +46,7 @@ func recordRow(r *engine.Record, seq uint64, off int) index.Row {
 		ID: index.ID(r.ID), State: uint8(r.State), Queue: r.Queue, Task: r.Task, Keep: r.Keep,
 		Rev: r.Rev, Attempt: r.Attempt, Start: r.Start, End: r.End,
 		Stream: srcLog, Seq: seq, Off: uint32(off), //nolint:gosec // under a megabyte
-		Src: r.Src, SrcSeq: r.SrcSeq, Tags: rowTags(r.Tags), RetryOf: index.ID(r.RetryOf),
+		Src: r.Src, SrcSeq: r.SrcSeq, Tags: rowTags(r.Tags), RetryOf: index.ID(r.RetryOf), Objects: r.Output.Apart,
 	}
 	switch {
 	case r.State == engine.Running: // a start in doubt: the envelope stays where it was
