@@ -42,7 +42,7 @@ func (c *cutConn) Write(b []byte) (int, error) {
 	if c.c.mute {
 		return len(b), nil
 	}
-	c.Close() //nolint:errcheck,gosec // it is to break
+	c.Close() //nolint:errcheck // it is to break
 	return 0, net.ErrClosed
 }
 
