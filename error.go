@@ -80,11 +80,9 @@ func (e *snoozeError) Error() string { return fmt.Sprintf("snooze for %s", e.d) 
 func Snooze(d time.Duration) error { return &snoozeError{max(d, time.Millisecond)} }
 
 // snoozed is the Snooze that counts in a handler's error, nil if none does.
-func snoozed(err error) *snoozeError {
-	p, permanent := errors.AsType[*permanentError](err)
-	s, ok := errors.AsType[*snoozeError](err)
-	if !ok || permanent && p != nil {
-		return nil
+func snoozed(err error) (s *snoozeError) {
+	if p, ok := errors.AsType[*permanentError](err); !ok || p == nil {
+		s, _ = errors.AsType[*snoozeError](err)
 	}
 	return s
 }
