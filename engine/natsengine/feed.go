@@ -119,7 +119,7 @@ func (h *holder) takeHome(pos string) func(*nats.Msg, uint64, int64) {
 	var dec engine.Decoder
 	return func(m *nats.Msg, seq uint64, nanos int64) {
 		c := h.change(pos, seq, nanos)
-		if m.Subject != subjectMembers {
+		if _, err := engine.ParseID(m.Subject[len(subjectHome):]); err == nil { // else it is a note
 			h.addRuns(c, &dec, m.Data, srcHome, seq)
 		}
 		h.feed(c)

@@ -76,11 +76,11 @@ func floorKey(src uint8, queue string) string { return string(rune('0'+src)) + q
 
 // keeper is what the janitor remembers.
 type keeper struct {
-	h      *holder
-	done   map[string]purged
-	floors floors
-	quiet  map[string]uint64 // by position: the follower's place when nothing was left to do
-	copies bool              // have been looked through
+	h         *holder
+	done      map[string]purged
+	floors    floors
+	quiet     map[string]uint64 // by position: the follower's place when nothing was left to do
+	resolving resolving
 }
 
 // still tells whether nothing has come to a stream since nothing was left to do
@@ -203,11 +203,10 @@ func (h *holder) floor(ctx context.Context, stream, consumer string) (uint64, er
 // purge relies on is on disk first, in fast mode too: else a power cut could
 // take the results and leave the purge.
 func (k *keeper) purgeTo(ctx context.Context, stream, subject string, seq uint64, now time.Time) error {
-	h, key := k.h, stream+" "+subject
-	p := k.done[key]
-	if seq <= p.seq || seq < p.seq+purgeEnough && now.Sub(p.at) < purgeLate && !h.e.space().Short {
+	if !k.worth(stream, subject, seq, now) {
 		return nil
 	}
+	h := k.h
 	if sync := h.e.cfg.Sync; sync != nil {
 		if err := sync(ctx); err != nil {
 			return fmt.Errorf("sync before a purge: %w", err)
@@ -217,8 +216,14 @@ func (k *keeper) purgeTo(ctx context.Context, stream, subject string, seq uint64
 	if err != nil {
 		return err
 	}
-	k.done[key] = purged{seq, now}
+	k.done[stream+" "+subject] = purged{seq, now}
 	return nil
+}
+
+// worth tells whether there is enough to purge, or it has waited for long.
+func (k *keeper) worth(stream, subject string, seq uint64, now time.Time) bool {
+	p := k.done[stream+" "+subject]
+	return seq > p.seq && (seq >= p.seq+purgeEnough || now.Sub(p.at) >= purgeLate || k.h.e.space().Short)
 }
 
 // expire deletes runs past their retention from the index, and the part of the
@@ -247,22 +252,23 @@ func (k *keeper) expire(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("look for the log's floor: %w", err)
 	}
-	if floor <= 1 {
+	if floor <= 1 || !k.worth(streamLog, subjectLog, floor-1, now) {
 		return nil
 	}
-	return k.purgeTo(ctx, streamLog, subjectLog, min(floor-1, h.position(posLog)), now)
+	upto, err := k.resolve(ctx, now)
+	if upto = min(upto, floor-1, h.position(posLog)); err != nil || !k.worth(streamLog, subjectLog, upto, now) {
+		return err
+	}
+	if err := h.noteResolved(ctx, k.resolving.done); err != nil {
+		return err
+	}
+	return k.purgeTo(ctx, streamLog, subjectLog, upto, now)
 }
 
 // sweep deletes what nothing needs: large values, checkpoints, cancel entries,
 // copies and staged parts that a crash or a lost race left behind.
 func (k *keeper) sweep(ctx context.Context, now time.Time) error {
 	h, e := k.h, k.h.e
-	if !k.copies { // by crashes of processes before this one, most of them
-		if err := h.sweepCopies(ctx, now); err != nil {
-			return err
-		}
-		k.copies = true
-	}
 	if err := h.sweepSubjects(ctx, streamCancelled, subjectCancelled, func(known bool, _ engine.State) bool { return !known }); err != nil {
 		return err
 	}
