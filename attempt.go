@@ -2,9 +2,7 @@ package faena
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
-	"fmt"
 	"sync"
 	"time"
 
@@ -64,6 +62,7 @@ func newAttempt(ctx context.Context, n *Node, ea *engine.Attempt) (context.Conte
 
 // end is for when the handler has returned.
 func (a *attempt) end() {
+	a.saveHeld()
 	a.slot.end()
 	a.kids.settle()
 	a.mu.Lock()
@@ -148,30 +147,4 @@ func (a *attempt) progress(done float64, text string) {
 		done = 0
 	}
 	a.lease.Progress(engine.Progress{Done: min(done, 1), Text: text})
-}
-
-// save throttles checkpoints before they are encoded.
-type save struct {
-	mu   sync.Mutex
-	next time.Time // before which they are left out
-}
-
-func (a *attempt) checkpoint(v any) error {
-	a.save.mu.Lock()
-	defer a.save.mu.Unlock()
-	begun := time.Now()
-	if begun.Before(a.save.next) {
-		return nil
-	}
-	b, err := json.Marshal(v)
-	if err != nil {
-		return fmt.Errorf("encode checkpoint of run %s: %w", a.run.ID, err)
-	}
-	if int64(len(b)) > a.node.opts.MaxInput {
-		return tooLarge("checkpoint of run "+a.run.ID.String(), len(b), a.node.opts.MaxInput, "MaxInput")
-	}
-	a.lease.Checkpoint(b)
-	now := time.Now()
-	a.save.next = now.Add(min(max(20*now.Sub(begun), time.Millisecond), time.Second))
-	return nil
 }

@@ -69,7 +69,14 @@ func (a *attempt) submit(ctx context.Context, n *Node, o *order, runs []engine.R
 	if err != nil {
 		return err
 	}
-	if err := a.adopt(ctx, n, o, runs, places); err != nil {
+	err = n.patient(ctx, func() error {
+		err := a.adopt(ctx, n, o, runs, places)
+		for i := range places { // what is asked again may be there by then
+			places[i].sure, places[i].hop = places[i].sure && err == nil, false
+		}
+		return err
+	})
+	if err != nil {
 		a.kids.redo(places)
 		return err
 	}
@@ -150,7 +157,7 @@ func (a *attempt) adopt(ctx context.Context, n *Node, o *order, runs []engine.Ru
 	}
 	found, err := a.find(ctx, n, o, runs, places, ask)
 	if err != nil {
-		return &Error{Code: engine.CodeOf(err), Op: "find children of run " + a.run.ID.String(), Err: err}
+		return told(ctx, "find children of run "+a.run.ID.String(), err)
 	}
 	a.guard(ctx, n, o, runs)
 	rest := order{task: o.task, set: o.set, batch: o.batch}
@@ -279,19 +286,26 @@ func plain(b []byte) []byte {
 // is an error with CodeConflict.
 func (t Task[In, Out]) Child(ctx context.Context, node *Node, parent ID, name string) (*Future[Out], bool, error) {
 	op := "find child " + name + " of run " + parent.String()
+	if node.unopened() {
+		return nil, false, zeroNode(op)
+	}
 	if node.isClosed() {
 		return nil, false, closed(op)
 	}
-	id, err := node.child(ctx, t.name, parent, name)
+	var id ID
+	err := node.patient(ctx, func() (err error) {
+		id, err = node.child(ctx, t.name, parent, name)
+		return err
+	})
 	if err != nil {
-		return nil, false, &Error{Code: engine.CodeOf(err), Op: op, Err: err}
+		return nil, false, told(ctx, op, err)
 	}
 	if id.IsZero() {
 		return nil, false, nil
 	}
 	f := new(Future[Out])
 	f.node, f.id, f.task = node, id, t.name
-	if err := f.attach(ctx); err != nil {
+	if err := node.patient(ctx, func() error { return f.attach(ctx) }); err != nil {
 		return nil, false, err
 	}
 	return f, true, nil

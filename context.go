@@ -141,12 +141,18 @@ func Progress(ctx context.Context, done float64, text string) {
 }
 
 // Checkpoint saves v, as JSON, for [Resume] in the run's next attempt. It never
-// waits for the disk: of many within a second the last is kept, and what the
-// attempt gave last is saved at its end. A loop may call it each time: it leaves
-// calls out that come sooner after the one before than 20 times what that took
-// to encode (at least 1 ms, at most 1 s), so a crash may lose that much more.
-// v is encoded before it returns, and an error says that it cannot be. Outside
-// of handlers it does nothing.
+// waits for the disk: of many within a second the last is stored, and what the
+// attempt gave last is stored at its end, however it ends; a crash may lose what
+// came after the last one stored.
+//
+// A loop may call it each time: a call that comes sooner after the one before than
+// 20 times what that took to encode (at least 1 ms, at most 1 s) is held back until
+// another one or the attempt's end. What is saved is always v as it was at the
+// call, so of such calls those are left out for good whose v holds pointers, slices
+// or maps and takes more than 5 µs to encode: the attempt's last checkpoint is then
+// up to a second older. An error says that v cannot be encoded or is too large; of
+// a call that was held back it may go to Hooks.Error. Outside of handlers it does
+// nothing.
 func Checkpoint(ctx context.Context, v any) error {
 	if a := attemptOf(ctx); a != nil {
 		return a.checkpoint(v)
@@ -162,7 +168,11 @@ func Resume(ctx context.Context, v any) (bool, error) {
 	if a == nil {
 		return false, nil
 	}
-	b, err := a.lease.Resume(ctx)
+	var b []byte
+	err := a.node.patient(ctx, func() (err error) {
+		b, err = a.lease.Resume(ctx)
+		return err
+	})
 	if err != nil {
 		return false, fmt.Errorf("read checkpoint: %w", err)
 	}

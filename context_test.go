@@ -6,6 +6,7 @@ import (
 	"errors"
 	"log/slog"
 	"math"
+	"runtime"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -148,6 +149,78 @@ func TestCheckpoint(t *testing.T) {
 		wantCode(t, "Checkpoint over the limit", faena.Checkpoint(ctx, "123456"), faena.CodeTooLarge)
 	})
 }
+
+// What the throttle holds back is what the next attempt finds, however this one
+// ends, and as it was when it was given.
+func TestLastCheckpointIsSavedAtTheEnd(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		list := []int{1, 2}
+		for _, last := range []struct {
+			v    any
+			want string
+		}{{"two", `"two"`}, {struct{ X int }{7}, `{"X":7}`}, {list, `[1,2]`}, {&list, `[1,2]`}, {nil, `null`}} {
+			for how, end := range map[string]func() error{
+				"error":   func() error { return errors.New("bad") },
+				"panic":   func() error { panic("bad") },
+				"snooze":  func() error { return faena.Snooze(time.Second) },
+				"goexit":  func() error { runtime.Goexit(); return nil },
+				"success": func() error { return nil },
+			} {
+				l := newLoop(0)
+				n := open(t, l, faena.Options{})
+				handle(t, n, faena.Define[int, int]("task").With(func(ctx context.Context, _ int) (int, error) {
+					list[0] = 1
+					for _, v := range []any{"one", "more", last.v} {
+						if err := faena.Checkpoint(ctx, v); err != nil {
+							t.Errorf("Checkpoint(%v) = %v", v, err)
+						}
+					}
+					list[0] = 100
+					return 0, end()
+				}))
+				h, over := &hold{l: l}, make(chan struct{})
+				go func() {
+					defer close(over)
+					l.opts.Exec(t.Context(), &engine.Attempt{Started: time.Now(), Run: &engine.Run{Task: "task"}, Input: []byte("1"), Lease: h})
+				}()
+				<-over
+				want := [][]byte{[]byte(`"one"`), []byte(last.want)}
+				if how == "success" {
+					want = want[:1]
+				}
+				if d := cmp.Diff(want, h.saves); d != "" {
+					t.Errorf("checkpoints of an attempt that ends by %s (-want +got)\n%s", how, d)
+				}
+			}
+		}
+	})
+}
+
+// A checkpoint that cannot be encoded at the end harms nobody.
+func TestHeldCheckpointThatPanics(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		var told []error
+		l := newLoop(0)
+		n := open(t, l, faena.Options{Hooks: faena.Hooks{Error: func(err error) { told = append(told, err) }}})
+		handle(t, n, faena.Define[int, int]("task").With(func(ctx context.Context, _ int) (int, error) {
+			for _, v := range []any{1, touchy(0)} {
+				if err := faena.Checkpoint(ctx, v); err != nil {
+					t.Errorf("Checkpoint = %v", err)
+				}
+			}
+			return 0, errors.New("bad")
+		}))
+		if o := try(l, t.Context(), &engine.Run{Task: "task", Input: engine.Value{Data: []byte("1")}}); o.Failure == nil || o.Failure.Code != faena.CodeFailed || len(told) != 1 {
+			t.Errorf("outcome %+v, told %v; want the handler's error, and the panic told", o, told)
+		}
+	})
+}
+
+type touchy int
+
+func (touchy) MarshalJSON() ([]byte, error) { panic("touched") }
 
 // The context makes its timer late; nothing of it is to be noticed.
 func TestHandlersContext(t *testing.T) {

@@ -60,8 +60,8 @@ func (e *permanentError) Error() string { return e.is.Error() }
 func (e *permanentError) Unwrap() error { return &e.is }
 
 // Permanent marks a handler's error as one that no further attempt will mend:
-// the run fails at once, with CodePermanent. It may be wrapped further; the
-// Permanent of nil is nil.
+// the run fails at once, with CodePermanent. It may be wrapped further, and joined
+// with others, a [Snooze] included; the Permanent of nil is nil.
 func Permanent(err error) error {
 	if err == nil {
 		return nil
@@ -74,8 +74,18 @@ type snoozeError struct{ d time.Duration }
 func (e *snoozeError) Error() string { return fmt.Sprintf("snooze for %s", e.d) }
 
 // Snooze is the error a handler returns to be executed again after d, without
-// this attempt being counted. A d that is not positive means one millisecond.
+// this attempt being counted. A d that is not positive means one millisecond. It
+// may be wrapped and joined with others; the first Snooze counts, and none where a
+// [Permanent] is among them.
 func Snooze(d time.Duration) error { return &snoozeError{max(d, time.Millisecond)} }
+
+// snoozed is the Snooze that counts in a handler's error, nil if none does.
+func snoozed(err error) (s *snoozeError) {
+	if p, ok := errors.AsType[*permanentError](err); !ok || p == nil {
+		s, _ = errors.AsType[*snoozeError](err)
+	}
+	return s
+}
 
 // fault is a failure of an attempt that faena found itself. It is no Error, but
 // wraps one: a handler may return the Error of another run, which says nothing of

@@ -41,6 +41,9 @@ func (n *Node) exec(ctx context.Context, ea *engine.Attempt) engine.Outcome {
 	}
 	o, err := a.judged(out, err) //nolint:contextcheck // an attempt is a context, the one that ends it
 	a.dropLeft(ctx, &o)
+	if o.Failure == nil && o.Snooze == 0 && !o.Interrupted {
+		a.save.dropHeld()
+	}
 	if h := n.opts.Hooks.Finished; h != nil {
 		n.hookCall(ctx, func(ctx context.Context, c *Call) { h(ctx, c, err) }, &a.call)
 	}
@@ -93,12 +96,19 @@ func panicked(v any) error {
 		stack = lines[len(lines)-1]
 	}
 	err, ok := v.(error)
-	if !ok {
+	if !ok || isWish(err) {
 		err = fmt.Errorf("panic: %v", v)
 	} else {
 		err = fmt.Errorf("panic: %w", err)
 	}
 	return &fault{is: Error{Code: CodePanic, Err: err, Stack: string(stack)}}
+}
+
+// isWish tells whether an error says what is to follow if a handler returns it.
+func isWish(err error) bool {
+	_, snooze := errors.AsType[*snoozeError](err)
+	_, permanent := errors.AsType[*permanentError](err)
+	return snooze || permanent
 }
 
 // judged is outcome for errors whose methods may panic, as those of a nil pointer
@@ -120,10 +130,14 @@ func (a *attempt) outcome(out []byte, err error) (engine.Outcome, error) {
 		err = lasting(CodeTooLarge, fmt.Errorf("the output of %d bytes is over the limit of %d (MaxOutput)", len(out), limit))
 		return failure(err), err
 	}
+	if ms := a.run.Deadline; err == nil && ms != 0 && time.Now().UnixMilli() >= ms {
+		err = lasting(CodeDeadline, ErrDeadline)
+		return failure(err), err
+	}
 	if err == nil {
 		return engine.Outcome{Output: out}, nil
 	}
-	if s, ok := errors.AsType[*snoozeError](err); ok {
+	if s := snoozed(err); s != nil {
 		return engine.Outcome{Snooze: s.d}, err
 	}
 	if a.Err() != nil { // before its cause is asked for, see attempt
@@ -148,7 +162,7 @@ func (a *attempt) ended(err error) error {
 	if err == nil || a.Err() == nil {
 		return err
 	}
-	if _, ok := errors.AsType[*snoozeError](err); ok {
+	if snoozed(err) != nil {
 		return err
 	}
 	var f *fault

@@ -49,8 +49,25 @@ func TestOutcomes(t *testing.T) {
 		"wrapped":        {fn: func(context.Context, point) (any, error) { return nil, fmt.Errorf("so: %w", faena.Permanent(bad)) }, want: fail(faena.CodePermanent, true, "so: bad")},
 		"snooze":         {fn: func(context.Context, point) (any, error) { return nil, faena.Snooze(time.Minute) }, want: engine.Outcome{Snooze: time.Minute}},
 		"snooze wrapped": {fn: func(context.Context, point) (any, error) { return nil, fmt.Errorf("x: %w", faena.Snooze(0)) }, want: engine.Outcome{Snooze: time.Millisecond}},
-		"panic":          {fn: func(context.Context, point) (any, error) { panic("oh") }, want: fail(faena.CodePanic, false, "panic: oh")},
-		"panic at run":   {fn: func(_ context.Context, p point) (any, error) { return 1 / p.X, nil }, want: fail(faena.CodePanic, false, "panic: runtime error: integer divide by zero")},
+		"snooze joined": {fn: func(context.Context, point) (any, error) {
+			return nil, errors.Join(bad, faena.Snooze(time.Minute), faena.Snooze(0))
+		}, want: engine.Outcome{Snooze: time.Minute}},
+		"snooze and permanent": {
+			fn: func(context.Context, point) (any, error) {
+				return nil, errors.Join(faena.Snooze(time.Minute), faena.Permanent(bad))
+			},
+			want: fail(faena.CodePermanent, true, "snooze for 1m0s\nbad"),
+		},
+		"permanent and snooze": {
+			fn: func(context.Context, point) (any, error) {
+				return nil, errors.Join(faena.Permanent(bad), faena.Snooze(time.Minute))
+			},
+			want: fail(faena.CodePermanent, true, "bad\nsnooze for 1m0s"),
+		},
+		"panic":           {fn: func(context.Context, point) (any, error) { panic("oh") }, want: fail(faena.CodePanic, false, "panic: oh")},
+		"panic at run":    {fn: func(_ context.Context, p point) (any, error) { return 1 / p.X, nil }, want: fail(faena.CodePanic, false, "panic: runtime error: integer divide by zero")},
+		"panic snooze":    {fn: func(context.Context, point) (any, error) { panic(faena.Snooze(time.Minute)) }, want: fail(faena.CodePanic, false, "panic: snooze for 1m0s")},
+		"panic permanent": {fn: func(context.Context, point) (any, error) { panic(fmt.Errorf("x: %w", faena.Permanent(bad))) }, want: fail(faena.CodePanic, false, "panic: x: bad")},
 		"a child's error": {
 			fn: func(context.Context, point) (any, error) {
 				return nil, &faena.Error{Code: faena.CodePanic, Op: "run c"}
@@ -91,6 +108,10 @@ func TestOutcomes(t *testing.T) {
 		"deadline": {
 			fn: until(faena.ErrDeadline), run: engine.Run{Timeout: time.Hour, Deadline: 1}, // replaced below
 			want: fail(faena.CodeDeadline, true, "the run's deadline has passed: context deadline exceeded"),
+		},
+		"deadline, but done": {
+			fn: func(context.Context, point) (any, error) { time.Sleep(time.Hour); return 1, nil }, run: engine.Run{Deadline: 1},
+			want: fail(faena.CodeDeadline, true, "the run's deadline has passed"),
 		},
 		"deadline passed before": {
 			fn: func(context.Context, point) (any, error) { return 1, nil }, run: engine.Run{Deadline: 5},

@@ -13,6 +13,9 @@ import (
 // no closing; the run goes on without it.
 type Future[T any] struct{ future }
 
+// none tells that there is no future, or its zero value, which is of no run.
+func (f *Future[T]) none() bool { return f == nil || f.node == nil }
+
 // future is what does not depend on the result's type.
 type future struct {
 	node *Node
@@ -45,11 +48,14 @@ func Attach[T any](ctx context.Context, node *Node, id ID) (*Future[T], error) {
 }
 
 func (f *future) attach(ctx context.Context) error {
+	if f.node.unopened() {
+		return zeroNode("attach to run " + f.id.String())
+	}
 	if f.node.isClosed() {
 		return closed("attach to run " + f.id.String())
 	}
 	if err := f.node.eng.Attach(ctx, f.id, (*waiter)(f)); err != nil {
-		return &Error{Code: engine.CodeOf(err), Op: "attach to run " + f.id.String(), Err: err}
+		return told(ctx, "attach to run "+f.id.String(), err)
 	}
 	return nil
 }
@@ -165,6 +171,9 @@ func cancelledRecord(id ID, task string) *engine.Record {
 // error with CodeLimit. A future that has ended is read without any of this.
 func (f *Future[T]) Get(ctx context.Context) (T, error) {
 	var v T
+	if f.none() {
+		return v, invalid("wait for a run", "the future is nil or its zero value")
+	}
 	r, err := f.wait(ctx)
 	if err != nil {
 		return v, err
@@ -189,6 +198,8 @@ func (f *future) wait(ctx context.Context) (*engine.Record, error) {
 			return ctxError(ctx, "wait for run "+f.id.String())
 		case <-f.node.done:
 			return closed("wait for run " + f.id.String())
+		case <-f.node.eng.Done():
+			return f.node.over("wait for run " + f.id.String())
 		}
 	})
 	if r := f.record(); r != nil && err == nil {
@@ -208,9 +219,12 @@ func (f *future) read(ctx context.Context, r *engine.Record, v any) error {
 	}
 	data := r.Output.Data
 	if r.Output.Apart {
-		var err error
-		if data, err = f.node.eng.Output(ctx, r); err != nil {
-			return &Error{Code: engine.CodeOf(err), Op: "fetch output of run " + r.ID.String(), Err: err}
+		err := f.node.patient(ctx, func() (err error) {
+			data, err = f.node.eng.Output(ctx, r)
+			return err
+		})
+		if err != nil {
+			return told(ctx, "fetch output of run "+r.ID.String(), err)
 		}
 	}
 	if err := decode(data, v); err != nil {

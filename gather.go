@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"iter"
+	"slices"
 	"sync"
 )
 
@@ -48,6 +49,8 @@ func (b *inbox) wait(ctx context.Context, node *Node, buf []int) ([]int, error) 
 				return ctxError(ctx, "wait for runs")
 			case <-node.done:
 				return closed("wait for runs")
+			case <-node.eng.Done():
+				return node.over("wait for runs")
 			}
 			if buf = b.take(buf); len(buf) > 0 { // else taken before it was told
 				return nil
@@ -58,8 +61,8 @@ func (b *inbox) wait(ctx context.Context, node *Node, buf []int) ([]int, error) 
 }
 
 // All waits for all futures and gives their results in order. It returns at the
-// first that fails, with its error; the others go on. It waits as [Future.Get]
-// does.
+// first that fails, with its error; the others go on. A nil one is an error with
+// CodeInvalid. It waits as [Future.Get] does.
 func All[T any](ctx context.Context, futures ...*Future[T]) ([]T, error) {
 	out := make([]T, len(futures))
 	err := each(ctx, futures, func(i int, err error) error {
@@ -78,8 +81,8 @@ func All[T any](ctx context.Context, futures ...*Future[T]) ([]T, error) {
 var errEnough = errors.New("enough")
 
 // First waits for the first future that succeeds and gives its result; the
-// others go on. If all fail its error joins theirs. It waits as [Future.Get]
-// does.
+// others go on. If all fail its error joins theirs. A nil one is an error with
+// CodeInvalid. It waits as [Future.Get] does.
 func First[T any](ctx context.Context, futures ...*Future[T]) (T, error) {
 	var out T
 	if len(futures) == 0 {
@@ -107,13 +110,16 @@ func First[T any](ctx context.Context, futures ...*Future[T]) (T, error) {
 
 // AsCompleted yields each future once, in the order in which the runs end, with
 // the run's error, nil if it succeeded; Get of a yielded future does not wait.
-// Once ctx has ended the rest is yielded with its error. A break leaves the rest
-// alone. It waits as [Future.Get] does.
+// Once ctx has ended the rest is yielded with its error. A nil one is yielded
+// first, with an error with CodeInvalid. A break leaves the rest alone. It waits
+// as [Future.Get] does.
 func AsCompleted[T any](ctx context.Context, futures ...*Future[T]) iter.Seq2[*Future[T], error] {
 	return func(yield func(*Future[T], error) bool) {
 		_ = each(ctx, futures, func(i int, err error) error { // nothing but errEnough
-			if r := futures[i].record(); err == nil && r != nil && r.State != Succeeded {
-				err = futures[i].read(ctx, r, nil)
+			if err == nil {
+				if r := futures[i].record(); r != nil && r.State != Succeeded {
+					err = futures[i].read(ctx, r, nil)
+				}
 			}
 			if !yield(futures[i], err) {
 				return errEnough
@@ -126,14 +132,27 @@ func AsCompleted[T any](ctx context.Context, futures ...*Future[T]) iter.Seq2[*F
 // each calls fn once for each future, as they end, or with why there is no more
 // waiting for it. An error of fn ends it.
 func each[T any](ctx context.Context, futures []*Future[T], fn func(i int, err error) error) error {
-	if len(futures) == 0 {
+	told := make([]bool, len(futures))
+	left := len(futures)
+	for i, f := range futures {
+		if f.none() {
+			told[i] = true
+			left--
+			if err := fn(i, invalid("wait for runs", "future %d of %d is nil or its zero value", i+1, len(futures))); err != nil {
+				return err
+			}
+		}
+	}
+	if left == 0 {
 		return nil
 	}
 	box := newInbox()
 	for i, f := range futures {
-		f.subscribe(box, i)
+		if !told[i] {
+			f.subscribe(box, i)
+		}
 	}
-	told := make([]bool, len(futures))
+	node := futures[slices.Index(told, false)].node
 	defer func() {
 		for i, f := range futures {
 			if !told[i] {
@@ -141,11 +160,10 @@ func each[T any](ctx context.Context, futures []*Future[T], fn func(i int, err e
 			}
 		}
 	}()
-	left := len(futures)
 	var buf []int
 	for left > 0 {
 		var err error
-		if buf, err = box.wait(ctx, futures[0].node, buf); err != nil {
+		if buf, err = box.wait(ctx, node, buf); err != nil {
 			for i := range futures {
 				if told[i] {
 					continue

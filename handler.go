@@ -79,6 +79,9 @@ func newTable(n *Node, handlers map[string]*entry, wrap []Middleware) *table {
 // arguments outside. It holds for attempts that begin afterwards. Nil ones are
 // left out.
 func (n *Node) Use(wrap ...Middleware) {
+	if n.unopened() {
+		return // Handle says so
+	}
 	wrap = slices.DeleteFunc(slices.Clone(wrap), func(m Middleware) bool { return m == nil })
 	n.mu.Lock()
 	defer n.mu.Unlock()
@@ -91,6 +94,9 @@ func (n *Node) Use(wrap ...Middleware) {
 // the call's handlers is taken. After an error of the engine those of them that
 // it has refused can be handled again.
 func (n *Node) Handle(handlers ...Handler) error {
+	if n.unopened() {
+		return zeroNode("handle tasks")
+	}
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	if n.closing {

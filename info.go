@@ -44,7 +44,7 @@ type (
 	// Query selects runs; its zero value selects all but the failed ones that
 	// were retried.
 	Query = engine.Query
-	// Page is a part of a list, newest first.
+	// Page is a part of a list, newest first; see [Node.Page].
 	Page = engine.Page
 	// Count is how many runs of a task in a queue are in a state.
 	Count = engine.Count

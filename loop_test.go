@@ -2,6 +2,7 @@ package faena_test
 
 import (
 	"context"
+	"errors"
 	"maps"
 	"slices"
 	"sync"
@@ -32,6 +33,8 @@ type loop struct {
 	hold    bool // do not execute
 	keep    bool // remember runs
 	fail    error
+	away    int // questions that get no answer
+	lost    []faena.ID
 	wait    sync.WaitGroup
 }
 
@@ -45,6 +48,9 @@ func newLoop(slots int) *loop {
 	}
 	return l
 }
+
+func (l *loop) Done() <-chan struct{} { return nil }
+func (l *loop) Err() error            { return nil }
 
 func (l *loop) Work(o engine.WorkOptions) (engine.Worker, error) { l.opts = o; return l, nil }
 
@@ -67,8 +73,21 @@ func (l *loop) Unwatch(id faena.ID, _ engine.Waiter) {
 	delete(l.watch, id)
 }
 
+// unanswered tells of a question that the engine's server is not there for.
+func (l *loop) unanswered() error {
+	if l.away == 0 {
+		return nil
+	}
+	l.away--
+	return &faena.Error{Code: faena.CodeUnavailable, Op: "ask", Err: errors.New("no connection")}
+}
+
 func (l *loop) Attach(_ context.Context, id faena.ID, w engine.Waiter) error {
 	l.mu.Lock()
+	if err := l.unanswered(); err != nil {
+		l.mu.Unlock()
+		return err
+	}
 	in := l.known[id]
 	l.mu.Unlock()
 	if in == nil {
@@ -170,11 +189,21 @@ func (l *loop) Cancel(_ context.Context, ids []faena.ID) ([]faena.State, error) 
 	return states, nil
 }
 
-func (l *loop) Retry(_ context.Context, ids []faena.ID) ([]faena.ID, error) { return ids, nil }
+func (l *loop) Retry(_ context.Context, ids []faena.ID) ([]faena.ID, error) {
+	for _, id := range ids {
+		if slices.Contains(l.lost, id) {
+			return nil, &faena.Error{Code: faena.CodeNotFound, Op: "retry", Err: errors.New("its input is gone")}
+		}
+	}
+	return ids, nil
+}
 
 func (l *loop) Find(_ context.Context, ids []faena.ID) ([]engine.Info, error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	if err := l.unanswered(); err != nil {
+		return nil, err
+	}
 	var out []engine.Info
 	for _, id := range ids {
 		if in := l.known[id]; in != nil {
@@ -187,6 +216,9 @@ func (l *loop) Find(_ context.Context, ids []faena.ID) ([]engine.Info, error) {
 func (l *loop) Get(_ context.Context, id faena.ID) (*engine.Info, error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	if err := l.unanswered(); err != nil {
+		return nil, err
+	}
 	if in := l.known[id]; in != nil {
 		c := *in
 		return &c, nil
@@ -277,4 +309,8 @@ func (h *hold) Checkpoint(v []byte) {
 	h.saves = append(h.saves, v)
 }
 
-func (h *hold) Resume(context.Context) ([]byte, error) { return h.saved, nil }
+func (h *hold) Resume(context.Context) ([]byte, error) {
+	h.l.mu.Lock()
+	defer h.l.mu.Unlock()
+	return h.saved, h.l.unanswered()
+}

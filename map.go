@@ -32,6 +32,13 @@ func (t Task[In, Out]) Map(ctx context.Context, node *Node, inputs iter.Seq[In],
 		if err == nil && s.named != "" {
 			err = invalid("map "+t.name, "Named is for a single run")
 		}
+		switch {
+		case err != nil:
+		case node.unopened():
+			err = zeroNode("map " + t.name)
+		case inputs == nil:
+			err = invalid("map "+t.name, "the sequence of inputs is nil")
+		}
 		if err != nil {
 			yield(Result[In, Out]{Index: -1}, err)
 			return

@@ -76,6 +76,8 @@ func wanted(t reflect.Type, got string, whole bool) string {
 	switch {
 	case t == reflect.TypeFor[time.Duration]():
 		return "a whole number of nanoseconds"
+	case numeral(t):
+		return "a number"
 	case reflect.PointerTo(t).Implements(reflect.TypeFor[encoding.TextUnmarshaler]()):
 		return "text" + example(t)
 	}
@@ -101,6 +103,20 @@ func wanted(t reflect.Type, got string, whole bool) string {
 	default:
 	}
 	return integer(t, got)
+}
+
+// numeral tells whether a type that is kept as text, or reads text, is a number in
+// JSON, as json.Number and big.Int are.
+func numeral(t reflect.Type) bool {
+	if t == reflect.TypeFor[json.Number]() {
+		return true
+	}
+	p := reflect.PointerTo(t)
+	if !p.Implements(reflect.TypeFor[encoding.TextUnmarshaler]()) || !p.Implements(reflect.TypeFor[json.Marshaler]()) {
+		return false
+	}
+	zero, err := json.Marshal(reflect.New(t).Interface())
+	return err == nil && len(zero) > 0 && zero[0] >= '0' && zero[0] <= '9'
 }
 
 // example is one of a number that is text in JSON, such as a time, if there is one.
@@ -202,7 +218,7 @@ func scalar(t reflect.Type) string {
 		return `"…"`
 	case what == "true or false":
 		return "true"
-	case what == "a number":
+	case t.Kind() == reflect.Float32, t.Kind() == reflect.Float64:
 		return "1.5"
 	case what == "a list":
 		return "[…]"

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"math/big"
 	"strings"
 	"testing"
 	"time"
@@ -42,7 +43,15 @@ type shape struct {
 	Deep  *struct {
 		Inner []inner `json:"inner"`
 	} `json:"deep,omitempty"`
-	By map[string]inner `json:"by,omitempty"`
+	By    map[string]inner `json:"by,omitempty"`
+	Exact json.Number      `json:"exact,omitempty"`
+}
+
+type sums struct {
+	Exact json.Number `json:"exact"`
+	Large *big.Int    `json:"large"`
+	Ratio *big.Rat    `json:"ratio"`
+	When  time.Time   `json:"when"`
 }
 
 // The names of Go's types were in the messages.
@@ -52,6 +61,7 @@ func TestMisfitsInWordsOfJSON(t *testing.T) {
 	handle(t, n,
 		faena.Define[shape, int]("shape").With(func(context.Context, shape) (int, error) { return 0, nil }),
 		faena.Define[int, int]("number").With(func(context.Context, int) (int, error) { return 0, nil }),
+		faena.Define[sums, int]("sums").With(func(context.Context, sums) (int, error) { return 0, nil }),
 		faena.Define[[]string, int]("names").With(func(context.Context, []string) (int, error) { return 0, nil }))
 	for _, c := range []struct{ task, in, want string }{
 		{"shape", `[]`, `want an object such as {"name": "…", "count": 5, "names": ["…"]}, got a list`},
@@ -74,6 +84,8 @@ func TestMisfitsInWordsOfJSON(t *testing.T) {
 		{"shape", `{"deep":[]}`, `field "deep": want an object, got a list`},
 		{"shape", `{"deep":{"inner":[{"name":{}}]}}`, `field "deep.inner.name": want text, got an object`},
 		{"shape", `{"by":5}`, `field "by": want an object, got a number`},
+		{"shape", `{"exact":true}`, `field "exact": want a number, got true or false`},
+		{"sums", `[]`, `want an object such as {"exact": 5, "large": 5, "ratio": "…", "when": "…"}, got a list`},
 		{"number", `"1"`, "want a whole number, got text"},
 		{"names", `{}`, "want a list, got an object"},
 		{"names", `[5]`, "want text, got a number"},

@@ -26,7 +26,8 @@ type Options struct {
 
 // Node is one process's access to faena: it submits, reads and controls runs,
 // and executes those it has handlers for. Its methods may be called
-// concurrently.
+// concurrently. Of a nil Node, and of one that Open has not made, they give an
+// error with CodeInvalid.
 type Node struct {
 	eng  engine.Engine
 	opts Options
@@ -51,6 +52,9 @@ func Open(ctx context.Context, eng engine.Engine, opts Options) (*Node, error) {
 	}
 	if err := ctx.Err(); err != nil {
 		return nil, ctxError(ctx, "open node")
+	}
+	if err := eng.Err(); err != nil {
+		return nil, &Error{Code: CodeClosed, Op: "open node", Err: err}
 	}
 	if opts.Slots < 0 || opts.MaxWaiting < 0 || opts.MaxDeaths < 0 || opts.MaxInput < 0 || opts.MaxOutput < 0 {
 		return nil, invalid("open node", "a limit in Options is negative")
@@ -78,6 +82,9 @@ func Open(ctx context.Context, eng engine.Engine, opts Options) (*Node, error) {
 // futures end with CodeClosed. It returns when all is done, and may be called
 // twice. It must not be called from a handler.
 func (n *Node) Close() error {
+	if n.unopened() {
+		return zeroNode("close node")
+	}
 	n.mu.Lock()
 	w, first := n.worker, !n.closing
 	n.closing = true
@@ -98,6 +105,16 @@ func (n *Node) Close() error {
 	}
 	return nil
 }
+
+// unopened tells that there is no node, or its zero value.
+func (n *Node) unopened() bool { return n == nil || n.eng == nil }
+
+func zeroNode(op string) error {
+	return invalid(op, "the node is nil or its zero value: make it by Open")
+}
+
+// over is the error of waits when the engine was closed, or cannot go on.
+func (n *Node) over(op string) error { return &Error{Code: CodeClosed, Op: op, Err: n.eng.Err()} }
 
 func (n *Node) isClosed() bool {
 	select {

@@ -97,7 +97,10 @@ func RetryCap(d time.Duration) Option {
 }
 
 // Timeout bounds each attempt, waits for other runs included: when it has
-// passed the attempt's context ends with [ErrTimeout]. 0 sets no bound.
+// passed the attempt's context ends with [ErrTimeout]. An error that the handler
+// returns after that is a failed attempt with CodeTimeout; a result counts, since
+// the work is done. If it has not returned 10 s later the attempt has failed
+// without it, and what it returns counts for nothing. 0 sets no bound.
 func Timeout(d time.Duration) Option {
 	return Option{func(s *settings) error {
 		s.timeout = d
@@ -107,11 +110,13 @@ func Timeout(d time.Duration) Option {
 
 // Deadline is when a run that has not ended fails with CodeDeadline, whatever
 // it waits for; an attempt under way has its context ended with [ErrDeadline].
-// The zero time sets none.
+// The run then fails when the handler returns, whatever that returns, and after
+// 10 s without it. A run fails at once if its next attempt would come after the
+// deadline. The zero time sets none; one beyond the year 9999 is refused.
 func Deadline(t time.Time) Option {
 	return Option{func(s *settings) error {
 		s.deadline, s.expire = t, 0
-		return nil
+		return notAbsurd("Deadline", t)
 	}}
 }
 
@@ -131,11 +136,12 @@ func In(d time.Duration) Option {
 	}}
 }
 
-// At delays the run's first attempt until t; a t that has passed is at once.
+// At delays the run's first attempt until t; a t that has passed is at once, and
+// one more than 100 years away is refused.
 func At(t time.Time) Option {
 	return Option{func(s *settings) error {
 		s.at, s.in = t, 0
-		return nil
+		return notAbsurd("At", t)
 	}}
 }
 
@@ -227,6 +233,14 @@ func AllowUnknown() Option {
 func notNegative(what string, d time.Duration) error {
 	if d < 0 {
 		return invalid("", "%s(%s): want no negative time", what, d)
+	}
+	return nil
+}
+
+// notAbsurd refuses times that JSON has no form for, and milliseconds no room.
+func notAbsurd(what string, t time.Time) error {
+	if !t.Before(time.Date(10000, 1, 1, 0, 0, 0, 0, time.UTC)) {
+		return invalid("", "%s(%s): want a time before the year 10000", what, t)
 	}
 	return nil
 }

@@ -115,6 +115,8 @@ func TestOptionsRefused(t *testing.T) {
 		"negative timeout": faena.Timeout(-1),
 		"negative expiry":  faena.ExpireIn(-1),
 		"negative delay":   faena.In(-1),
+		"absurd deadline":  faena.Deadline(time.Date(1e9, 1, 1, 0, 0, 0, 0, time.UTC)),
+		"absurd start":     faena.At(time.Date(1e9, 1, 1, 0, 0, 0, 0, time.UTC)),
 		"odd tags":         faena.Tags("a"),
 		"tag without key":  faena.Tags("", "a"),
 		"long key":         faena.Tags(long, ""),

@@ -43,6 +43,9 @@ func (n *Node) SubmitBatch(ctx context.Context, task string, inputs []json.RawMe
 
 func (n *Node) submitRaw(ctx context.Context, task string, inputs []json.RawMessage, batch bool, opts []Option) ([]ID, error) {
 	op := "submit " + task
+	if n.unopened() {
+		return nil, zeroNode(op)
+	}
 	if err := engine.CheckName("task", task); err != nil {
 		return nil, &Error{Code: CodeInvalid, Op: op, Err: err}
 	}
@@ -152,19 +155,32 @@ func (n *Node) queuesOf(ctx context.Context, task string) ([]string, error) {
 // Get tells all that is known of a run, its input and output included where
 // they are not too large. Like all that reads it needs a process that holds the
 // index, else the error has CodeUnavailable; it sees what this node wrote before.
-func (n *Node) Get(ctx context.Context, id ID) (*Info, error) { return n.eng.Get(ctx, id) }
+func (n *Node) Get(ctx context.Context, id ID) (*Info, error) {
+	if n.unopened() {
+		return nil, zeroNode("get run")
+	}
+	return n.eng.Get(ctx, id)
+}
 
 // Page gives one page of the runs that q selects, newest first; the next one is
 // got with q.Cursor set to Page.Next and the same conditions, until that is empty;
-// with others the error has CodeInvalid.
-func (n *Node) Page(ctx context.Context, q Query) (*Page, error) { return n.eng.List(ctx, q) }
+// with others the error has CodeInvalid, as it has for a state that is none. Of each run it tells what is soon found:
+// no Parent, Attempts, Deadline, Waits, Input and Output, no Stack, the first 160
+// bytes of an error, and as Deaths those of an open run since it was queued last;
+// Get tells all.
+func (n *Node) Page(ctx context.Context, q Query) (*Page, error) {
+	if n.unopened() {
+		return nil, zeroNode("list runs")
+	}
+	return n.eng.List(ctx, q)
+}
 
 // List yields the runs that q selects, newest first, and reads them page by page
-// as it goes on. An error ends it.
+// as it goes on; of each it tells what Page does. An error ends it.
 func (n *Node) List(ctx context.Context, q Query) iter.Seq2[*Info, error] {
 	return func(yield func(*Info, error) bool) {
 		for {
-			p, err := n.eng.List(ctx, q)
+			p, err := n.Page(ctx, q)
 			if err != nil {
 				yield(nil, err)
 				return
@@ -183,27 +199,60 @@ func (n *Node) List(ctx context.Context, q Query) iter.Seq2[*Info, error] {
 }
 
 // Counts tells how many runs there are of each task, queue and state.
-func (n *Node) Counts(ctx context.Context) ([]Count, error) { return n.eng.Counts(ctx) }
+func (n *Node) Counts(ctx context.Context) ([]Count, error) {
+	if n.unopened() {
+		return nil, zeroNode("count runs")
+	}
+	return n.eng.Counts(ctx)
+}
 
 // Queues lists the queues there are.
-func (n *Node) Queues(ctx context.Context) ([]QueueInfo, error) { return n.eng.Queues(ctx) }
+func (n *Node) Queues(ctx context.Context) ([]QueueInfo, error) {
+	if n.unopened() {
+		return nil, zeroNode("list queues")
+	}
+	return n.eng.Queues(ctx)
+}
 
 // Nodes lists the live faena processes.
-func (n *Node) Nodes(ctx context.Context) ([]NodeInfo, error) { return n.eng.Nodes(ctx) }
+func (n *Node) Nodes(ctx context.Context) ([]NodeInfo, error) {
+	if n.unopened() {
+		return nil, zeroNode("list nodes")
+	}
+	return n.eng.Nodes(ctx)
+}
 
 // Status is the state of the engine, as this process sees it.
-func (n *Node) Status(ctx context.Context) (*Status, error) { return n.eng.Status(ctx) }
+func (n *Node) Status(ctx context.Context) (*Status, error) {
+	if n.unopened() {
+		return nil, zeroNode("see status")
+	}
+	return n.eng.Status(ctx)
+}
 
 // Pause stops the runs of a queue from being started, on all nodes, until
 // Resume; those under way go on.
-func (n *Node) Pause(ctx context.Context, queue string) error { return n.eng.Pause(ctx, queue) }
+func (n *Node) Pause(ctx context.Context, queue string) error {
+	if n.unopened() {
+		return zeroNode("pause queue")
+	}
+	return n.eng.Pause(ctx, queue)
+}
 
 // Resume ends a queue's pause.
-func (n *Node) Resume(ctx context.Context, queue string) error { return n.eng.Resume(ctx, queue) }
+func (n *Node) Resume(ctx context.Context, queue string) error {
+	if n.unopened() {
+		return zeroNode("resume queue")
+	}
+	return n.eng.Resume(ctx, queue)
+}
 
 // Output is the output of a run that succeeded, whatever its size; for one that
 // did not it is the run's error, and for one that has not ended CodeConflict.
 func (n *Node) Output(ctx context.Context, id ID) (json.RawMessage, error) {
+	if n.unopened() {
+		return nil, zeroNode("read output")
+	}
 	in, err := n.eng.Get(ctx, id)
 	if err != nil {
 		return nil, err
@@ -221,6 +270,9 @@ func (n *Node) Output(ctx context.Context, id ID) (json.RawMessage, error) {
 // Cancel ends runs that have not ended as cancelled, and gives for each the
 // state that holds now: Cancelled, or the one it had ended in before.
 func (n *Node) Cancel(ctx context.Context, ids ...ID) ([]State, error) {
+	if n.unopened() {
+		return nil, zeroNode("cancel")
+	}
 	states := make([]State, 0, len(ids))
 	for part := range slices.Chunk(ids, maxIDs) {
 		s, err := n.eng.Cancel(ctx, part)
@@ -251,8 +303,14 @@ func (n *Node) CancelAll(ctx context.Context, q Query) (int, error) {
 }
 
 // Retry submits each failed or cancelled run again as a new one, marks the old
-// one as retried, and gives the new ids in order.
+// one as retried, and gives the new ids in order; one that is given twice is
+// retried once. A run that cannot be retried is an error, and then none of the
+// thousand it is among is: with CodeConflict if it has not failed or was retried
+// already, with CodeNotFound if it or its input is gone.
 func (n *Node) Retry(ctx context.Context, ids ...ID) ([]ID, error) {
+	if n.unopened() {
+		return nil, zeroNode("retry")
+	}
 	out := make([]ID, 0, len(ids))
 	for part := range slices.Chunk(ids, maxIDs) {
 		again, err := n.eng.Retry(ctx, part)
@@ -265,21 +323,45 @@ func (n *Node) Retry(ctx context.Context, ids ...ID) ([]ID, error) {
 }
 
 // RetryAll retries all failed runs that q selects, cancelled ones too if
-// q.States names them, and tells how many.
+// q.States names them, and tells how many. Those that cannot be retried, since
+// their input is gone, are left out, and stay in the list of what q selects.
 func (n *Node) RetryAll(ctx context.Context, q Query) (int, error) {
 	if len(q.States) == 0 {
 		q.States = []State{Failed}
 	}
 	q.Retried = false
 	return n.forAll(ctx, q, func(s State) bool { return s == Failed || s == Cancelled }, func(ids []ID) (int, error) {
-		again, err := n.eng.Retry(ctx, ids)
-		return len(again), err
+		return n.retryEach(ctx, ids)
 	})
+}
+
+// retryEach retries those of many runs that can be, and tells how many: a request
+// that fails for one of them is split.
+func (n *Node) retryEach(ctx context.Context, ids []ID) (int, error) {
+	again, err := n.eng.Retry(ctx, ids)
+	if code := engine.CodeOf(err); code != CodeNotFound && code != CodeConflict {
+		return len(again), err
+	}
+	if len(ids) == 1 {
+		return 0, nil // its error is no fault of the others
+	}
+	total := 0
+	for _, half := range [][]ID{ids[:len(ids)/2], ids[len(ids)/2:]} {
+		k, err := n.retryEach(ctx, half)
+		total += k
+		if err != nil {
+			return total, err
+		}
+	}
+	return total, nil
 }
 
 // forAll calls fn with the ids of the runs that q selects and want admits, page
 // by page, and adds up what it tells.
 func (n *Node) forAll(ctx context.Context, q Query, want func(State) bool, fn func([]ID) (int, error)) (int, error) {
+	if n.unopened() {
+		return 0, zeroNode("list runs")
+	}
 	if q.Limit == 0 {
 		q.Limit = 500
 	}
@@ -314,7 +396,8 @@ const watchEvery = 250 * time.Millisecond
 
 // Watch yields what is known of a run, now and whenever it has changed, until
 // the run has ended; that is told at once, other changes within a quarter of a
-// second, of several the last. An error ends it.
+// second, of several the last. An error ends it; a server that goes away meanwhile
+// is none: it goes on when that is back.
 func (n *Node) Watch(ctx context.Context, id ID) iter.Seq2[*Info, error] {
 	return func(yield func(*Info, error) bool) {
 		f := &future{node: n, id: id}
@@ -329,19 +412,21 @@ func (n *Node) Watch(ctx context.Context, id ID) iter.Seq2[*Info, error] {
 		var last []byte
 		for {
 			in, err := n.eng.Get(ctx, id)
-			if err != nil {
+			if err != nil && engine.CodeOf(err) != CodeUnavailable {
 				yield(nil, err)
 				return
 			}
-			now, err := json.Marshal(in)
-			if err != nil {
-				yield(nil, fmt.Errorf("compare run %s: %w", id, err))
-				return
+			if err == nil {
+				now, err := json.Marshal(in)
+				if err != nil {
+					yield(nil, fmt.Errorf("compare run %s: %w", id, err))
+					return
+				}
+				if !bytes.Equal(now, last) && !yield(in, nil) || in.State.Terminal() {
+					return
+				}
+				last = now
 			}
-			if !bytes.Equal(now, last) && !yield(in, nil) || in.State.Terminal() {
-				return
-			}
-			last = now
 			select {
 			case <-tick.C:
 			case <-ended:
@@ -351,6 +436,9 @@ func (n *Node) Watch(ctx context.Context, id ID) iter.Seq2[*Info, error] {
 				return
 			case <-n.done:
 				yield(nil, closed("watch run "+id.String()))
+				return
+			case <-n.eng.Done():
+				yield(nil, n.over("watch run "+id.String()))
 				return
 			}
 		}

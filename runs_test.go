@@ -123,6 +123,24 @@ func TestListAndBulk(t *testing.T) {
 	}
 }
 
+func TestRunsThatCannotBeRetriedAreLeftOut(t *testing.T) {
+	t.Parallel()
+	l := newLoop(0)
+	n := open(t, l, faena.Options{})
+	for i := range 20 {
+		id := faena.ID{byte(i + 1)}
+		l.known[id] = &engine.Info{ID: id, State: faena.Failed}
+		if i%7 == 0 {
+			l.lost = append(l.lost, id)
+		}
+	}
+	if k, err := n.RetryAll(t.Context(), faena.Query{}); k != 17 || err != nil {
+		t.Errorf("RetryAll = %d, %v, want 17 of 20", k, err)
+	}
+	_, err := n.Retry(t.Context(), faena.ID{2}, l.lost[0])
+	wantCode(t, "Retry of one whose input is gone", err, faena.CodeNotFound)
+}
+
 func TestWatch(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
@@ -140,6 +158,7 @@ func TestWatch(t *testing.T) {
 			time.Sleep(time.Second)
 			l.mu.Lock()
 			l.known[f.ID()].State = engine.Running
+			l.away = 2 // the server is started anew
 			l.mu.Unlock()
 			time.Sleep(time.Second + 100*time.Millisecond)
 			l.end(&engine.Record{ID: f.ID(), State: engine.Succeeded, Output: engine.Value{Data: []byte("1")}})

@@ -33,6 +33,9 @@ func (n *Node) checkInput(task string, data []byte) error {
 // submit stores an order's runs. On an error the futures are of no use.
 func (n *Node) submit(ctx context.Context, o *order) error {
 	op := "submit " + o.task
+	if n.unopened() {
+		return zeroNode(op)
+	}
 	if n.isClosed() {
 		return closed(op)
 	}

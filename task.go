@@ -91,8 +91,11 @@ func (t Task[In, Out]) WithCheck(fn func(context.Context, In) (Out, error), chec
 }
 
 // Go submits a run and returns when it is stored. It blocks while the engine is
-// at a limit, until ctx ends. Inside a handler, with its context, the run is a
-// child of the handler's run.
+// at a limit, or the server is away, until ctx ends: the error then has
+// CodeUnavailable if the run may be stored nevertheless. It is found by a tag, or in
+// the list of runs, before it is submitted again. Inside a handler, with its
+// context, the run is a child of the handler's run, and the same call made again, by
+// this attempt or the next, finds it.
 func (t Task[In, Out]) Go(ctx context.Context, node *Node, in In, opts ...Option) (*Future[Out], error) {
 	s, err := t.settings("submit", opts)
 	if err != nil {

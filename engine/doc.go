@@ -25,6 +25,10 @@ type Engine interface {
 	// then announced with Worker.Handle. An engine has at most one.
 	Work(WorkOptions) (Worker, error)
 
+	// Done is closed when the engine is closed or cannot go on; Err then tells why.
+	Done() <-chan struct{}
+	Err() error
+
 	// Close releases everything; it waits for writes under way, not for
 	// attempts (stop the worker first), and may be called twice.
 	Close() error
@@ -66,14 +70,15 @@ type waiterFunc struct{ fn func(*Record) }
 func (w *waiterFunc) Resolve(r *Record) { w.fn(r) }
 
 // Reader reads what is known of runs. Where no process that holds an index can
-// be reached, its errors have CodeUnavailable. What this process wrote before
-// the call is seen.
+// be reached, or the connection is lost, its errors have CodeUnavailable; if ctx
+// ends they wrap its error and its cause, and have no code. What this process
+// wrote before the call is seen.
 type Reader interface {
 	Get(ctx context.Context, id ID) (*Info, error)
 	// Find is Get for many, without inputs and outputs, in any order; ids that
 	// nobody knows are left out. It is what a parent finds its children by.
 	Find(ctx context.Context, ids []ID) ([]Info, error)
-	// List gives one page; an empty Page.Next ends.
+	// List gives one page, with what Page says of each run; an empty Page.Next ends.
 	List(ctx context.Context, q Query) (*Page, error)
 	Counts(ctx context.Context) ([]Count, error)
 	Queues(ctx context.Context) ([]QueueInfo, error)
@@ -87,7 +92,8 @@ type Control interface {
 	// the state that holds now: cancelled, or the one it had ended in before.
 	Cancel(ctx context.Context, ids []ID) ([]State, error)
 	// Retry submits each failed or cancelled run again as a new one and marks
-	// the old one. It gives the new ids, in order.
+	// the old one. It gives the new ids, in order; one that is given twice is
+	// retried once. If one of them cannot be retried none is.
 	Retry(ctx context.Context, ids []ID) ([]ID, error)
 	// Pause stops deliveries of a queue everywhere, for good; Resume starts them.
 	Pause(ctx context.Context, queue string) error

@@ -169,7 +169,7 @@ type Info struct {
 	Attempt    int               `json:"attempt"`
 	Attempts   int               `json:"attempts,omitempty"` // at most; 0 if not known any more
 	Deaths     int               `json:"deaths,omitempty"`
-	Created    time.Time         `json:"created"`
+	Created    time.Time         `json:"created"`      // of a child: when its parent was
 	At         *time.Time        `json:"at,omitempty"` // of the next attempt
 	Started    *time.Time        `json:"started,omitempty"`
 	Ended      *time.Time        `json:"ended,omitempty"`
@@ -200,7 +200,26 @@ type Query struct {
 	Limit   int       `json:"limit,omitempty"` // default 50, at most 500
 }
 
-// Page is part of a list, newest first.
+// Check refuses what no run can meet because it is no state, or a time that JSON
+// has no form for.
+func (q *Query) Check() error {
+	for _, s := range q.States {
+		if s < Scheduled || s > Cancelled {
+			return &Error{Code: CodeInvalid, Op: "list", Err: fmt.Errorf("%d is not a state", uint8(s))}
+		}
+	}
+	for _, t := range []time.Time{q.From, q.To} {
+		if y := t.UTC().Year(); y < 0 || y > 9999 {
+			return &Error{Code: CodeInvalid, Op: "list", Err: fmt.Errorf("a time in the year %d: want one of the years 0 to 9999", y)}
+		}
+	}
+	return nil
+}
+
+// Page is part of a list, newest first. A list tells of a run what the index and
+// heartbeats hold: no Parent, Attempts, Deadline, Waits, Input and Output, no Stack,
+// of an error's message the first 160 bytes with its code, and as Deaths those of
+// an open run since it was queued last. Get tells all.
 type Page struct {
 	Runs []Info `json:"runs"`
 	Next string `json:"next,omitempty"`

@@ -29,7 +29,7 @@ func (r *Run) After(o Outcome, now time.Time) Next {
 	case o.Snooze > 0 && o.Failure == nil:
 		at := now.Add(min(o.Snooze, maxWait))
 		if r.late(at) {
-			return Next{State: Failed, Failure: deadlineFailure(nil)}
+			return Next{State: Failed, Failure: r.tooLate(nil, now)}
 		}
 		return Next{State: Retrying, At: at}
 	case o.Failure == nil:
@@ -41,7 +41,7 @@ func (r *Run) After(o Outcome, now time.Time) Next {
 	}
 	at := now.Add(min(r.backoff(), maxWait))
 	if r.late(at) {
-		return Next{State: Failed, Failure: deadlineFailure(o.Failure), Charged: true}
+		return Next{State: Failed, Failure: r.tooLate(o.Failure, now), Charged: true}
 	}
 	return Next{State: Retrying, At: at, Failure: o.Failure, Charged: true}
 }
@@ -52,8 +52,12 @@ const maxWait = 100 * 365 * 24 * time.Hour
 
 func (r *Run) late(at time.Time) bool { return r.Deadline != 0 && at.UnixMilli() >= r.Deadline }
 
-func deadlineFailure(last *Failure) *Failure {
-	f := &Failure{Code: CodeDeadline, Message: ErrDeadline.Error()}
+// tooLate is why no attempt follows one that ended at now.
+func (r *Run) tooLate(last *Failure, now time.Time) *Failure {
+	f := &Failure{Code: CodeDeadline, Message: "its next attempt would come after the run's deadline"}
+	if r.late(now) {
+		f.Message = ErrDeadline.Error()
+	}
 	if last != nil {
 		f.Message += "; the last attempt failed: " + last.Message
 		f.Stack = last.Stack

@@ -47,13 +47,18 @@ func TestAfter(t *testing.T) {
 		"snooze beyond the deadline": {
 			engine.Run{Deadline: late},
 			engine.Outcome{Snooze: time.Hour},
+			engine.Next{State: engine.Failed, Failure: &engine.Failure{Code: engine.CodeDeadline, Message: "its next attempt would come after the run's deadline"}},
+		},
+		"snooze after the deadline": {
+			engine.Run{Deadline: 1},
+			engine.Outcome{Snooze: time.Hour},
 			engine.Next{State: engine.Failed, Failure: &engine.Failure{Code: engine.CodeDeadline, Message: engine.ErrDeadline.Error()}},
 		},
 		"retry beyond the deadline": {
 			engine.Run{Deadline: late, Retry: engine.Retry{Attempts: 3, Base: time.Hour}},
 			engine.Outcome{Failure: bad},
 			engine.Next{State: engine.Failed, Charged: true, Failure: &engine.Failure{
-				Code: engine.CodeDeadline, Message: engine.ErrDeadline.Error() + "; the last attempt failed: bad", Stack: "s",
+				Code: engine.CodeDeadline, Message: "its next attempt would come after the run's deadline; the last attempt failed: bad", Stack: "s",
 			}},
 		},
 	} {

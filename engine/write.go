@@ -19,6 +19,7 @@ const (
 	WriteCancel     Write = "cancel"     // tells workers not to start a run
 	WriteHome       Write = "home"       // a long run moves out of its queue
 	WriteMembers    Write = "members"    // which nodes are alive
+	WriteResolved   Write = "resolved"   // which copies of failed runs count
 	WriteCheckpoint Write = "checkpoint" // what the next attempt resumes from
 	WriteObject     Write = "object"     // a large value
 	WriteAck        Write = "ack"        // a queue's message is done with
@@ -30,7 +31,7 @@ const (
 func Writes() []Write {
 	return []Write{
 		WriteEnvelope, WriteStage, WriteManifest, WriteStarted, WriteRecord, WriteFailed, WriteDelayed, WriteParked,
-		WriteCancel, WriteHome, WriteMembers, WriteCheckpoint, WriteObject, WriteAck, WriteForget, WriteSync,
+		WriteCancel, WriteHome, WriteMembers, WriteResolved, WriteCheckpoint, WriteObject, WriteAck, WriteForget, WriteSync,
 	}
 }
 

@@ -45,12 +45,14 @@ func ExampleNew() {
 	check(errors.Join(err, resp.Body.Close()))
 	fmt.Println(resp.Status, strings.Contains(string(text), `"output":"Hello, world"`))
 
-	check(g.Close()) // ends what waits, so that the server can end
+	g.Leave()           // no new runs, while pages and probes are answered
+	check(node.Close()) // gives what is under way its grace
+	check(g.Close())    // ends what waits, so that the server can end
 	check(srv.Shutdown(ctx))
 	if err := <-served; !errors.Is(err, http.ErrServerClosed) {
 		panic(err)
 	}
-	check(errors.Join(node.Close(), eng.Close(), os.RemoveAll(dir)))
+	check(errors.Join(eng.Close(), os.RemoveAll(dir)))
 	// Output: 201 Created true
 }
 

@@ -6,6 +6,7 @@ package gateway
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"net/http"
@@ -49,6 +50,7 @@ type Gateway struct {
 	started  time.Time
 	requests atomic.Int64
 	held     atomic.Int64 // bytes of large bodies being read
+	leaving  atomic.Bool  // its node is being closed
 
 	stop  context.CancelFunc
 	done  <-chan struct{} // closed by stop
@@ -93,22 +95,27 @@ func New(node *faena.Node, o Options) (*Gateway, error) {
 	return g, nil
 }
 
-// Close makes /readyz say no, ends waits for runs, stops the counting and
+// Leave makes /readyz say no and /status closing, and refuses new runs with
+// CodeClosed; all else is answered as before. Call it before the node is closed,
+// which may take as long as its work, and Close after that.
+func (g *Gateway) Leave() { g.leaving.Store(true) }
+
+// Close does what Leave does, ends waits for runs, stops the counting and
 // returns when it has stopped. It may be called twice, and before the server is
 // shut down.
 func (g *Gateway) Close() error {
+	g.Leave()
 	g.stop()
 	g.tasks.Wait()
 	return nil
 }
 
-func (g *Gateway) closing() bool {
-	select {
-	case <-g.done:
-		return true
-	default:
-		return false
+// mayAdd refuses what makes runs once the node is being closed.
+func (g *Gateway) mayAdd(op string) error {
+	if g.leaving.Load() {
+		return &faena.Error{Code: faena.CodeClosed, Op: op, Err: errors.New("this server is shutting down and takes no new runs")}
 	}
+	return nil
 }
 
 // ServeHTTP answers one request. A handler's panic is logged and answered with

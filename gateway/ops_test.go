@@ -75,6 +75,38 @@ func TestProbes(t *testing.T) {
 	}
 }
 
+// While its node was being closed nothing was answered at all.
+func TestLeavingGatewayAnswersAllButNewRuns(t *testing.T) {
+	t.Parallel()
+	g := onDisk(t, gateway.Options{})
+	done := submit(t, g, "sour", `1`, "10s")
+	g.Leave()
+	for path, want := range map[string]int{
+		"/livez": 200, "/readyz": 503, "/status": 200, "/metrics": 200, "/": 200, "/background-tasks": 200, "/runs": 200,
+		"/runs/" + done.ID.String(): 200, "/api/v1/runs": 200,
+	} {
+		if w := send(g, "GET", path, "", "Accept", "text/html"); w.Code != want {
+			t.Errorf("GET %s = %d %s, want %d", path, w.Code, w.Body, want)
+		}
+	}
+	if s := read[gateway.Status](t, send(g, "GET", "/status", ""), http.StatusOK); s.State != "closing" {
+		t.Errorf("/status = %+v, want closing", s)
+	}
+	for path, body := range map[string]string{
+		"/api/v1/runs": `{"task": "echo"}`, "/api/v1/runs:batch": `{"task": "echo", "inputs": [1]}`,
+		"/api/v1/runs/" + done.ID.String() + "/retry": "", "/api/v1/runs:retry": `{"all": true}`,
+	} {
+		w := send(g, "POST", path, body)
+		p := read[gateway.Problem](t, w, http.StatusServiceUnavailable)
+		if p.Code != "closed" || !strings.Contains(p.Detail, "shutting down") || p.Remedy == "" || w.Header().Get("Retry-After") == "" {
+			t.Errorf("POST %s = %+v, want that it is shutting down, and what to do", path, p)
+		}
+	}
+	if w := send(g, "POST", "/api/v1/queues/quick/pause", ""); w.Code != http.StatusNoContent {
+		t.Errorf("pause = %d %s, want 204", w.Code, w.Body)
+	}
+}
+
 func TestMetrics(t *testing.T) {
 	t.Parallel()
 	g := onDisk(t, gateway.Options{Version: "1.2.3"})

@@ -57,7 +57,7 @@ func explain(code faena.Code) (status int, remedy string) {
 	case faena.CodeUnavailable:
 		return http.StatusServiceUnavailable, "check that faena serve runs and can be reached, and send it again"
 	case faena.CodeClosed:
-		return http.StatusServiceUnavailable, "this node is shutting down: send it to another, or again when it is back"
+		return http.StatusServiceUnavailable, "send it to another server, or again when this one is back"
 	case faena.CodeVersion:
 		return http.StatusNotImplemented, "run the same version of faena everywhere"
 	case faena.CodeInternal:

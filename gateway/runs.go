@@ -235,6 +235,9 @@ func (g *Gateway) retryRun(r *http.Request) (faena.ID, error) {
 	if err != nil {
 		return id, err
 	}
+	if err := g.mayAdd("retry run " + id.String()); err != nil {
+		return id, err
+	}
 	again, err := g.node.Retry(r.Context(), id)
 	if err != nil {
 		return id, err
@@ -287,6 +290,9 @@ func (g *Gateway) retryAll(w http.ResponseWriter, r *http.Request) error {
 	}
 	q, err := s.query()
 	if err != nil {
+		return err
+	}
+	if err := g.mayAdd("retry runs"); err != nil {
 		return err
 	}
 	n, err := g.node.RetryAll(r.Context(), q)

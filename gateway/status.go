@@ -64,7 +64,7 @@ func (g *Gateway) look(ctx context.Context) *Status {
 		s.Queues = orEmpty(q)
 	}
 	switch {
-	case g.closing():
+	case g.leaving.Load():
 		s.State = "closing"
 	case len(s.Reasons) > 0:
 		s.State = "degraded"
@@ -89,7 +89,7 @@ func (g *Gateway) readyz(w http.ResponseWriter, r *http.Request) error {
 	defer cancel()
 	e, err := g.node.Status(ctx)
 	switch {
-	case g.closing():
+	case g.leaving.Load():
 		plain(w, http.StatusServiceUnavailable, "not ready: shutting down\n")
 	case err != nil:
 		plain(w, http.StatusServiceUnavailable, fmt.Sprintf("not ready: the engine does not answer: %s\n", err))

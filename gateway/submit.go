@@ -155,6 +155,9 @@ func noTask() error {
 }
 
 func (g *Gateway) submit(w http.ResponseWriter, r *http.Request) error {
+	if err := g.mayAdd("submit a run"); err != nil {
+		return err
+	}
 	var s submission
 	if err := g.readBody(w, r, &s); err != nil {
 		return err
@@ -223,6 +226,9 @@ func (g *Gateway) await(ctx context.Context, id faena.ID, d time.Duration) {
 }
 
 func (g *Gateway) submitBatch(w http.ResponseWriter, r *http.Request) error {
+	if err := g.mayAdd("submit a batch"); err != nil {
+		return err
+	}
 	var b batchRequest
 	if err := g.readBody(w, r, &b); err != nil {
 		return err

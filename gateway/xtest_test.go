@@ -90,6 +90,9 @@ type fake struct {
 	infos  map[faena.ID]*faena.Info
 }
 
+func (f *fake) Done() <-chan struct{} { return nil }
+func (f *fake) Err() error            { return nil }
+
 func (f *fake) Get(_ context.Context, id faena.ID) (*faena.Info, error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()

@@ -62,6 +62,9 @@ flag counts first.`,
 		},
 		RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
+	a.root.Version = programVersion()
+	a.root.SetVersionTemplate("faena {{.Version}}\n")
+	a.root.Flags().Bool("version", false, "print the version")
 	a.root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return misused(err) })
 	a.root.SetIn(std.in)
 	a.root.SetOut(std.out)

@@ -147,13 +147,17 @@ type session struct {
 	web    *web // nil but for a server
 }
 
-// Close ends the web server, then the node, then the engine.
+// Close ends the node, then the web server, which answers for as long as there is
+// work, then the engine.
 func (s *session) Close() error {
-	var err error
 	if s.web != nil {
-		err = s.web.stop()
+		s.web.leave()
 	}
-	return errors.Join(err, s.Node.Close(), s.engine.Close())
+	err := s.Node.Close()
+	if s.web != nil {
+		err = errors.Join(err, s.web.stop())
+	}
+	return errors.Join(err, s.engine.Close())
 }
 
 // closeWithin closes what may hang, as on a full disk, and tells whether it ended

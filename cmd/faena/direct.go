@@ -148,10 +148,11 @@ func (a *app) here(ctx context.Context, d *direct, j job) error {
 			return err
 		}
 		if dir, err = workdir.Create(root, d.name(), a.args); err != nil {
-			return unwritable(fmt.Errorf("%w (XDG_STATE_HOME chooses it)", remedy.Disk(err)))
+			return unwritable(noPlace(err))
 		}
 	}
 	defer dir.Close() //nolint:errcheck // nothing is written by it
+	onEnd(ctx, "; resume by: faena resume "+dir.ID)
 	ctx, full, stop := d.whileRoom(ctx, dir.Data())
 	defer stop()
 	s, err := a.open(ctx, d, dir)
@@ -166,7 +167,8 @@ func (a *app) here(ctx context.Context, d *direct, j job) error {
 	failed = failed && (f.exit == exitFailed || f.exit == exitUsage)
 	switch {
 	case err == nil, failed && ctx.Err() == nil, a.resumed == nil && len(dir.Runs) == 0:
-		return errors.Join(err, dir.Remove()) // nothing to resume
+		onEnd(ctx, "") // nothing to resume
+		return errors.Join(err, dir.Remove())
 	case unread(err):
 		a.note("the output was not read to its end; nothing is lost: faena resume %s has it, faena resume --remove %s gives it up", dir.ID, dir.ID)
 		return err
@@ -174,6 +176,14 @@ func (a *app) here(ctx context.Context, d *direct, j job) error {
 		a.note("resume by: faena resume %s", dir.ID)
 		return err
 	}
+}
+
+// noPlace says what to do where the work cannot be kept.
+func noPlace(err error) error {
+	if remedy.Full(err) {
+		return fmt.Errorf("%w (XDG_STATE_HOME chooses it)", remedy.Disk(err))
+	}
+	return fmt.Errorf("%w: set XDG_STATE_HOME to a directory that can be written", err)
 }
 
 // endDirect closes a session. Work that does not listen keeps it, and a person
@@ -290,5 +300,5 @@ func (a *app) attend(ctx context.Context, node *faena.Node, j job, slow string) 
 	if err != nil {
 		return err
 	}
-	return j.finish(console{a.out, a.err})
+	return j.finish(console{output{ctx, a.out}, a.err})
 }

@@ -25,7 +25,8 @@ const (
 const exitCodesText = `faena exits with
 
     0  all went well
-    1  work failed: a run ended failed or cancelled, or some of several did
+    1  work failed: a run ended failed or cancelled, or some of several did, or
+       a crawl read not a single page
     2  the command line or an input is wrong; so is an id that cannot be one
     3  something needed cannot be reached or is out of room: the server, the
        index, durable storage, space for an output; the same command may work
@@ -37,8 +38,9 @@ const exitCodesText = `faena exits with
    70  a fault of faena itself
   141  the output was not read to its end, as by head; what a direct command had
        done is kept for faena resume
-  130  interrupted by Ctrl-C (143: by SIGTERM); what was submitted is kept. A
-       server or worker that was asked to end, and did, exits with 0
+  130  interrupted by Ctrl-C (143: by SIGTERM, 129: by SIGHUP, as when its
+       terminal is closed); what was submitted is kept. A server or worker that
+       was asked to end, and did, exits with 0
 
 A command that names several runs exits with the first code that applies.`
 

@@ -16,6 +16,12 @@ import (
 // Main runs the program with commands made for tests.
 func Main() { os.Exit(start([]direct{steps(), words(), deafs(), factorials(), images(), scrapes()})) }
 
+// What a shutdown may take.
+const (
+	DefaultGrace = defaultGrace
+	AfterGrace   = afterGrace
+)
+
 // What tests look at from outside.
 var (
 	ExitCode    = exitCode

@@ -52,6 +52,9 @@ func startHTTP(node *faena.Node, l net.Listener, s *serving, log *slog.Logger, f
 // end at once.
 const httpGrace = 5 * time.Second
 
+// leave takes no more runs, and answers all else.
+func (w *web) leave() { w.gateway.Leave() }
+
 // stop takes no more requests and waits for those under way.
 func (w *web) stop() error {
 	err := w.gateway.Close()

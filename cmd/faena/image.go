@@ -27,7 +27,8 @@ WebP as PNG, turned upright. Filters:
     resize:W  resize:xH  resize:WxH  a side left out follows in proportion
     thumbnail:N  thumbnail:WxH       to fit in, and never larger than it was
 
-Outputs are named as their inputs, in subdirectories if two names are the same.
+Outputs are named as their inputs, in subdirectories if two names are the same;
+beside a.png of the same directory a.webp becomes a.webp.png.
 An output is there whole or not at all, inputs are never written to, and what is
 in an output's place stays unless --overwrite is given; the very same output is
 no failure.

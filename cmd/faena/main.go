@@ -9,6 +9,7 @@ import (
 	"io"
 	"os"
 	"os/signal"
+	"sync/atomic"
 	"syscall"
 	"time"
 
@@ -63,10 +64,22 @@ func signalled(ctx context.Context) *signalError {
 // sends each to the process and to its group.
 const sameSignal = 100 * time.Millisecond
 
+// farewell is the key of what a second signal adds to its last line.
+type farewell struct{}
+
+// onEnd sets what the last line of the process that ctx is of says is to be done.
+func onEnd(ctx context.Context, text string) {
+	if words, ok := ctx.Value(farewell{}).(*atomic.Pointer[string]); ok {
+		words.Store(&text)
+	}
+}
+
 // signals gives a context that the first signal ends; the second ends the
 // process.
 func signals(parent context.Context) (context.Context, func()) {
-	ctx, cancel := context.WithCancelCause(parent)
+	words := new(atomic.Pointer[string])
+	words.Store(new(string))
+	ctx, cancel := context.WithCancelCause(context.WithValue(parent, farewell{}, words))
 	got := make(chan os.Signal, 2)
 	done := make(chan struct{})
 	signal.Ignore(syscall.SIGPIPE) // to write tells it, too, and then there is something to do
@@ -80,7 +93,7 @@ func signals(parent context.Context) (context.Context, func()) {
 				if first.IsZero() {
 					first = time.Now()
 				} else if time.Since(first) > sameSignal {
-					fmt.Fprintln(os.Stderr, "faena: ended at once")
+					fmt.Fprintln(os.Stderr, "faena: ended at once"+*words.Load())
 					os.Exit(128 + int(sig))
 				}
 				cancel(&signalError{sig})

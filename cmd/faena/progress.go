@@ -23,9 +23,9 @@ const (
 // watched waits for a job's runs while their progress is shown. Once it takes
 // long it says so, too.
 func (a *app) watched(ctx context.Context, node *faena.Node, j job, bars *screen.Bars, slow string) error {
-	over := console{a.out, bars.Over(a.err)}
+	over := console{output{ctx, a.out}, bars.Over(a.err)}
 	if screen.IsTerminal(a.out) {
-		over.out = bars.Over(a.out)
+		over.out = bars.Over(over.out)
 	}
 	stop := make(chan struct{})
 	var wg sync.WaitGroup

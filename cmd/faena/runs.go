@@ -109,6 +109,7 @@ func (a *app) runsList() *cobra.Command {
 	f.StringVar(&s.queue, "queue", "", "only in this `QUEUE`")
 	f.StringVar(&s.task, "task", "", "only of this `TASK`")
 	f.StringToStringVarP(&s.tags, "tag", "t", nil, "only with this tag, `KEY=VALUE`; may be repeated")
+	f.Lookup("tag").DefValue = "" // not shown
 	f.DurationVar(&s.since, "since", 0, "only submitted within this time")
 	f.IntVarP(&s.limit, "limit", "n", 20, "at most this many")
 	f.StringVar(&s.cursor, "cursor", "", "go on where a list with the same filters ended, by the `CURSOR` it named")

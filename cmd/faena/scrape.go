@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"strings"
@@ -31,7 +32,7 @@ func scrapes() direct {
 		use: "scrape URL...", short: "Crawl a site, a line of JSON for each page",
 		long: `Crawl from the URLs along links, and print a line of JSON for each page found: its
 status, title, links, sizes and what went wrong. A page's error does not end the
-crawl; a summary goes to standard error.
+crawl; a summary goes to standard error. The exit code is 1 if no page was read.
 
 Only the hosts of the URLs are crawled unless others are asked for, and only they
 may have private addresses. robots.txt is obeyed.
@@ -197,6 +198,9 @@ func (j *scrapeJob) finish(out console) error {
 		return &fault{exitFailed, j.err}
 	}
 	fmt.Fprintln(out.err, scrapeSummary(&j.sum)) //nolint:errcheck // to people
+	if j.sum.OK == 0 {
+		return &fault{exitFailed, errors.New("not a single page was read: the lines say why")}
+	}
 	return nil
 }
 

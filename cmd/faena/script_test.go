@@ -47,7 +47,7 @@ func TestScripts(t *testing.T) {
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
 			"exits": exits, "until": until, "lines": lines, "left": left, "perm": perm, "env-from": envFrom,
 			"site": site, "urls": urls,
-			"more": more, "forget": forget, "port": port, "fetch": fetch, "post": post, "bare": bare, "others": others, "weak": weak, "interrupt": interrupt,
+			"more": more, "forget": forget, "port": port, "fetch": fetch, "post": post, "bare": bare, "others": others, "weak": weak, "interrupt": interrupt, "unread": unread,
 			"once": once, "disk": disk, "crowd": crowd,
 		},
 		Condition: condition,
@@ -131,7 +131,7 @@ func site(ts *testscript.TestScript, _ bool, args []string) {
 	delay, err := time.ParseDuration(args[2])
 	ts.Check(err)
 	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if r.URL.Path == "/robots.txt" {
+		if r.URL.Path == "/robots.txt" || r.URL.Path == "/gone" {
 			http.NotFound(w, r)
 			return
 		}
@@ -225,18 +225,19 @@ func port(ts *testscript.TestScript, _ bool, args []string) {
 	ts.Setenv(args[0], p)
 }
 
-// fetch STATUS URL gets an address that has to answer with that status.
+// fetch STATUS URL gets an address, which has to answer, until it does so with
+// that status.
 func fetch(ts *testscript.TestScript, _ bool, args []string) {
 	want, err := strconv.Atoi(args[0])
 	ts.Check(err)
-	req, err := http.NewRequestWithContext(context.Background(), http.MethodGet, args[1], nil)
-	ts.Check(err)
-	res, err := http.DefaultClient.Do(req)
-	ts.Check(err)
-	ts.Check(res.Body.Close())
-	if res.StatusCode != want {
-		ts.Fatalf("GET %s = %s, want %d", args[1], res.Status, want)
-	}
+	repeat(ts, args[0]+" from "+args[1], func() bool {
+		req, err := http.NewRequestWithContext(context.Background(), http.MethodGet, args[1], nil)
+		ts.Check(err)
+		res, err := http.DefaultClient.Do(req)
+		ts.Check(err)
+		ts.Check(res.Body.Close())
+		return res.StatusCode == want
+	})
 }
 
 // bare starts a server that executes nothing, and makes it the one to use.

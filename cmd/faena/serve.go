@@ -18,6 +18,9 @@ import (
 	"github.com/faena-dev/faena/engine/embedded"
 )
 
+// defaultGrace is what attempts have if nothing else is said.
+const defaultGrace = 30 * time.Second
+
 // pool is how a process executes runs.
 type pool struct {
 	flags  *pflag.FlagSet
@@ -31,7 +34,7 @@ type pool struct {
 func poolFlags(flags *pflag.FlagSet) *pool {
 	p := &pool{flags: flags}
 	flags.IntVar(&p.slots, "slots", 0, "attempts executed at a time (default one per CPU)")
-	flags.DurationVar(&p.grace, "grace", 30*time.Second, "what attempts under way are given to end at shutdown")
+	flags.DurationVar(&p.grace, "grace", defaultGrace, "what attempts under way are given to end at shutdown")
 	flags.StringVar(&p.name, "name", "", "name of this process, for people (default host and pid)")
 	flags.Var(&p.level, "log-level", "log from this `LEVEL`: debug, info, warn, error")
 	flags.StringVar(&p.format, "log-format", "text", "log as `text|json`")

@@ -41,6 +41,36 @@ func interrupt(ts *testscript.TestScript, _ bool, args []string) {
 	})
 }
 
+// unread CODE COMMAND... executes a command, of whose output a byte is read and no
+// more, sends it SIGINT then, and sets ID to what it can be resumed by. It has to
+// end with the code within ten seconds.
+func unread(ts *testscript.TestScript, _ bool, args []string) {
+	r, w, err := os.Pipe()
+	ts.Check(err)
+	defer r.Close() //nolint:errcheck // it was read from only
+	ctx, cancel := context.WithTimeout(context.Background(), 45*time.Second)
+	defer cancel()
+	var said shared
+	cmd := exec.CommandContext(ctx, args[1], args[2:]...)
+	cmd.Env, cmd.Dir, cmd.Stdout, cmd.Stderr = environ(ts), ts.MkAbs("."), w, &said
+	ts.Check(cmd.Start())
+	ts.Check(w.Close())
+	_, err = r.Read(make([]byte, 1))
+	ts.Check(err)
+	ts.Check(cmd.Process.Signal(syscall.SIGINT))
+	late := time.AfterFunc(10*time.Second, cancel)
+	defer late.Stop()
+	_ = cmd.Wait() // the code tells
+	if got := strconv.Itoa(cmd.ProcessState.ExitCode()); got != args[0] {
+		ts.Fatalf("exit code %s, want %s; it said\n%s", got, args[0], said.bytes())
+	}
+	id := regexp.MustCompile(`resume by: faena resume (\S+)`).FindSubmatch(said.bytes())
+	if id == nil {
+		ts.Fatalf("it said\n%swant how to resume it", said.bytes())
+	}
+	ts.Setenv("ID", string(id[1]))
+}
+
 // underWay executes a command, does something once FILE has grown by a line, and
 // waits for its end, with that code.
 func underWay(ts *testscript.TestScript, code, path string, args []string, do func(*os.Process, *shared)) {

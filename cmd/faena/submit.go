@@ -55,6 +55,7 @@ the task from, unless --wait is given: then the run waits for one.`,
 	f.BoolVarP(&s.detach, "detach", "d", false, "print the id and do not wait for the end")
 	f.StringVar(&s.queue, "queue", "", "`QUEUE` to wait in (default where workers take the task from)")
 	f.StringToStringVarP(&s.tags, "tag", "t", nil, "tag as `KEY=VALUE`, to filter by; may be repeated")
+	f.Lookup("tag").DefValue = "" // not shown
 	f.DurationVar(&s.in, "in", 0, "begin only after this time")
 	f.DurationVar(&s.expire, "expire-in", 0, "fail the run if it has not ended after this time")
 	f.DurationVar(&s.timeout, "timeout", 0, "bound for each attempt; 0 for none (default the task's own, else 1h)")

@@ -67,6 +67,25 @@ func openDirectory(dir, boot string) (*directory, error) {
 	return d, nil
 }
 
+// unmade is the directory in which the first one on the way to a data directory
+// would be made, or itself if it is there; empty if it has been used before.
+func unmade(dir string) string {
+	if _, err := os.Stat(filepath.Join(dir, lockFile)); err == nil {
+		return ""
+	}
+	for {
+		_, err := os.Stat(dir)
+		if err == nil {
+			return dir
+		}
+		up := filepath.Dir(dir)
+		if up == dir || !errors.Is(err, fs.ErrNotExist) { // to make it says more
+			return ""
+		}
+		dir = up
+	}
+}
+
 func (d *directory) path(name string) string { return filepath.Join(d.dir, name) }
 
 // check reads who wrote the directory last and marks it as in use.
@@ -78,7 +97,7 @@ func (d *directory) check() error {
 			err = writeFile(d.path(formatFile), b)
 		}
 		if err != nil {
-			return fmt.Errorf("write the data directory's format: %w", err)
+			return err
 		}
 	case err != nil:
 		return fmt.Errorf("read the data directory's format: %w", err)
@@ -139,7 +158,7 @@ func (d *directory) secret() (string, error) {
 	}
 	s := newSecret()
 	if err := writeFile(d.path(secretFile), []byte(s)); err != nil {
-		return "", fmt.Errorf("write the secret: %w", err)
+		return "", err
 	}
 	return s, nil
 }
@@ -171,17 +190,14 @@ func (d *directory) close(well bool) error {
 }
 
 // writeFile replaces a file whole; only its owner may read it. After a power cut
-// there is the old one or the new one, and not an empty one.
+// there is the old one or the new one, and not an empty one. An error names it.
 func writeFile(path string, data []byte) error {
 	tmp := path + ".tmp"
 	err := writeSynced(tmp, data)
 	if err == nil {
 		err = os.Rename(tmp, path)
 	}
-	if err != nil {
-		return fmt.Errorf("write %s: %w", filepath.Base(path), err)
-	}
-	return nil
+	return err
 }
 
 func writeSynced(path string, data []byte) error {

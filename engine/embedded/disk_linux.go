@@ -61,11 +61,11 @@ func (d *directory) syncer() (func() error, error) {
 	}, nil
 }
 
-// fileSystem names the directory's file system, and tells whether a sync of it
-// is known to make data safe.
-func (d *directory) fileSystem() (string, bool, error) {
+// fileSystem names a directory's file system, and tells whether a sync of it is
+// known to make data safe.
+func fileSystem(dir string) (string, bool, error) {
 	var s unix.Statfs_t
-	if err := unix.Fstatfs(int(d.lock.Fd()), &s); err != nil {
+	if err := unix.Statfs(dir, &s); err != nil {
 		return "", false, fmt.Errorf("look at the data directory's file system: %w", err)
 	}
 	switch uint32(s.Type) { //nolint:gosec // a magic number of 32 bits

@@ -31,7 +31,7 @@ func (d *directory) syncer() (func() error, error) {
 	return nil, fmt.Errorf("strict durability is not kept on %s: choose durability fast", runtime.GOOS)
 }
 
-func (d *directory) fileSystem() (string, bool, error) {
+func fileSystem(string) (string, bool, error) {
 	return "a file system of " + runtime.GOOS, false, nil
 }
 

@@ -58,7 +58,10 @@ type Options struct {
 	// Logger receives what nobody else is told; default discards.
 	Logger *slog.Logger
 	// Fatal is told an error after which the engine cannot go on, such as a failed
-	// sync; the program should end. Default: it is logged.
+	// sync, or that its server could not be started again. From then on the engine
+	// answers nothing: its calls, and waits for futures, give an error with
+	// CodeClosed. The program should end, or close the engine and open it again.
+	// Default: it is logged.
 	Fatal func(error)
 	// Hook is called around each write, for tests; default none.
 	Hook engine.WriteHook
@@ -77,10 +80,11 @@ type Engine struct {
 	srv     atomic.Pointer[server.Server]
 	secret  string
 	url     string
-	low     atomic.Bool // too little space
-	hold    atomic.Bool // start no run
-	full    atomic.Bool // a write has failed for want of space, or may have
-	anew    atomic.Bool // the server has been started again
+	low     atomic.Bool                       // too little space
+	hold    atomic.Bool                       // start no run
+	opened  atomic.Pointer[natsengine.Engine] // for what goes on beside its opening
+	full    atomic.Bool                       // a write has failed for want of space, or may have
+	anew    atomic.Bool                       // the server has been started again
 	stop    chan struct{}
 	wg      sync.WaitGroup
 	closeMu sync.Mutex
@@ -117,11 +121,16 @@ func invalid(format string, args ...any) error {
 }
 
 func (e *Engine) open(ctx context.Context) error {
+	if in := unmade(e.o.Dir); in != "" { // a refusal makes nothing
+		if _, err := e.durability(in); err != nil {
+			return err
+		}
+	}
 	var err error
 	if e.dir, err = openDirectory(e.o.Dir, e.o.Boot); err != nil {
 		return err
 	}
-	status, err := e.durability()
+	status, err := e.durability(e.o.Dir)
 	if err != nil {
 		return err
 	}
@@ -149,7 +158,7 @@ func (e *Engine) open(ctx context.Context) error {
 		}
 	}
 	if flush != nil {
-		group := commit.New(flush, func(mark uint64) {
+		group := commit.New(func() error { return e.failing(flush()) }, func(mark uint64) {
 			if n := e.Engine; n != nil && e.o.Listen != "" {
 				n.TellMark(mark)
 			}
@@ -167,6 +176,7 @@ func (e *Engine) open(ctx context.Context) error {
 	if e.Engine, err = natsengine.New(ctx, cfg); err != nil {
 		return err
 	}
+	e.opened.Store(e.Engine)
 	if e.o.Listen != "" {
 		if err := e.dir.publishAddress(e.url, e.secret); err != nil {
 			return err
@@ -176,15 +186,15 @@ func (e *Engine) open(ctx context.Context) error {
 	return nil
 }
 
-// durability says what is promised, or refuses.
-func (e *Engine) durability() (engine.Status, error) {
+// durability says what is promised on the file system of a directory, or refuses.
+func (e *Engine) durability(dir string) (engine.Status, error) {
 	s := engine.Status{Engine: "embedded", Durability: e.o.Durability, Verified: true, Dir: e.o.Dir}
 	if e.o.Durability == Fast {
 		s.Detail = "a power cut may take what was acknowledged in the last second"
 		return s, nil
 	}
 	s.Detail = "what is acknowledged is on disk"
-	kind, ok, err := e.dir.fileSystem()
+	kind, ok, err := fileSystem(dir)
 	if err != nil {
 		return s, err
 	}
@@ -204,6 +214,14 @@ type NotDurableError struct{ Dir, FileSystem string }
 
 func (e *NotDurableError) Error() string {
 	return fmt.Sprintf("%s is on %s, where a sync does not make data safe: choose a directory on a local disk, or durability fast", e.Dir, e.FileSystem)
+}
+
+// failing ends the engine if a sync has failed: nobody knows then what is on disk.
+func (e *Engine) failing(err error) error {
+	if n := e.opened.Load(); err != nil && n != nil {
+		n.Fail(fmt.Errorf("sync the disk: %w", err))
+	}
+	return err
 }
 
 // dial connects to whichever server runs now.

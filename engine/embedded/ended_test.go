@@ -18,6 +18,7 @@ import (
 // task does, is interrupted when the lease is lost.
 type held struct {
 	t      *testing.T
+	dir    string
 	eng    *embedded.Engine
 	other  *nats.Conn // of another process, as it were
 	run    engine.Run
@@ -28,9 +29,9 @@ type held struct {
 
 func hold(t *testing.T) *held {
 	t.Helper()
-	h := &held{t: t, let: make(chan struct{}), end: make(chan engine.State, 1)}
+	h := &held{t: t, dir: filepath.Join(t.TempDir(), "data"), let: make(chan struct{}), end: make(chan engine.State, 1)}
 	var err error
-	if h.eng, err = embedded.Open(t.Context(), embedded.Options{Dir: filepath.Join(t.TempDir(), "data"), Sync: func() error { return nil }}); err != nil {
+	if h.eng, err = embedded.Open(t.Context(), embedded.Options{Dir: h.dir, Sync: func() error { return nil }}); err != nil {
 		t.Fatalf("Open = %v", err)
 	}
 	t.Cleanup(func() { h.eng.Close() }) //nolint:errcheck // the test is over

@@ -2,6 +2,7 @@ package embedded
 
 import (
 	"context"
+	"log/slog"
 
 	"github.com/nats-io/nats.go"
 
@@ -23,3 +24,13 @@ func (e *Engine) Conn() (*nats.Conn, error) { return e.dial() }
 
 // Restart stops the server and starts it again, as after a full disk.
 func (e *Engine) Restart() { e.restart() }
+
+// Tell logs that space became short, held back what there is, and that both have
+// ended.
+func Tell(log *slog.Logger) {
+	e := &Engine{log: log}
+	e.tellLow(true, 1)
+	e.tellHeld(true, 1)
+	e.tellHeld(false, 2)
+	e.tellLow(false, 2)
+}

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"path/filepath"
+	"strings"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -490,6 +491,9 @@ func TestCallerLeavesWhileOthersSubmit(t *testing.T) {
 			}
 			if i > 0 && i%3 == 0 && (!errors.Is(told[i], gone) || engine.CodeOf(told[i]) != engine.CodeUnavailable) {
 				s.t.Errorf("Submit = %v of a caller that left, want its cause, and code unavailable", told[i])
+			}
+			if told[i] != nil && !strings.Contains(told[i].Error(), "look for them") {
+				s.t.Errorf("Submit = %v of a caller that left, want what it can do", told[i])
 			}
 		}
 		time.Sleep(30 * time.Second)

@@ -59,6 +59,24 @@ func (e *Engine) accepting() error {
 	}
 }
 
+// tellLow says that runs are accepted no more, or again.
+func (e *Engine) tellLow(low bool, free int64) {
+	if low {
+		e.log.Warn("disk space is short: no run is accepted until some is free", "free_bytes", free)
+		return
+	}
+	e.log.Info("there is disk space again: runs are accepted", "free_bytes", free)
+}
+
+// tellHeld says that runs are started no more, or again.
+func (e *Engine) tellHeld(held bool, free int64) {
+	if held {
+		e.log.Warn("runs are held back until there is space for their results", "free_bytes", free)
+		return
+	}
+	e.log.Info("there is space for results again: runs are started", "free_bytes", free)
+}
+
 // writable refuses what must not meet a full disk: a server that deletes while a
 // write fails waits for itself for ever.
 func (e *Engine) writable() error {
@@ -119,12 +137,12 @@ func (e *Engine) watchSpace() {
 		}
 		low := free < e.o.MinFree
 		if low != e.low.Swap(low) {
-			e.log.Warn("free space", "low", low, "free_bytes", free)
+			e.tellLow(low, free)
 		}
 		hold := e.holds(free)
 		news := hold != e.hold.Swap(hold)
 		if news {
-			e.log.Warn("runs are held back until there is space for their results", "held", hold, "free_bytes", free)
+			e.tellHeld(hold, free)
 		}
 		if e.full.Load() && free >= min(e.o.MinFree, 2*brokenBelow) && !e.restart() {
 			return
@@ -160,9 +178,6 @@ func (e *Engine) restart() bool {
 	if err == nil {
 		return true
 	}
-	e.log.Error("start the embedded server again", "error", err)
-	if e.o.Fatal != nil {
-		e.o.Fatal(err)
-	}
+	e.Fail(fmt.Errorf("start the embedded server again: %w", err))
 	return false
 }

@@ -84,6 +84,8 @@ func testCancelRunning(b *bed) {
 	r := b.run("hold", "1")
 	f := b.one(r)
 	<-began
+	b.sleep(2 * time.Second) // its node tells of it
+	was := b.get(r.ID)
 	b.cancelled(r.ID)
 	f.want(engine.Cancelled, engine.CodeCancelled)
 	b.one(b.run("echo", "1")).output() // the slot is free
@@ -92,6 +94,8 @@ func testCancelRunning(b *bed) {
 	}
 	if i := b.get(r.ID); i.State != engine.Cancelled || i.Output != nil {
 		b.t.Errorf("Get = %v with output %s, want cancelled without", i.State, i.Output)
+	} else if was.Started == nil || i.Attempt != 1 || i.Started == nil || !i.Started.Equal(*was.Started) {
+		b.t.Errorf("cancelled in attempt %d that began at %v, want 1 at %v", i.Attempt, i.Started, was.Started)
 	}
 }
 
@@ -193,9 +197,9 @@ func testRetry(b *bed) {
 		f.want(engine.Failed, engine.CodeFailed)
 	}
 	good.Store(true)
-	ids, err := b.client.Retry(b.ctx(), []engine.ID{r.ID, large.ID})
-	if err != nil || len(ids) != 2 {
-		b.t.Fatalf("Retry = %v, %v, want two new ids", ids, err)
+	ids, err := b.client.Retry(b.ctx(), []engine.ID{r.ID, large.ID, r.ID})
+	if err != nil || len(ids) != 3 || ids[0] != ids[2] || ids[0] == ids[1] {
+		b.t.Fatalf("Retry(a, b, a) = %v, %v, want two new ids, the first one twice", ids, err)
 	}
 	if got := b.attach(ids[0]).output(); got != `"in"` {
 		b.t.Errorf("output = %s, want the input of the first", got)

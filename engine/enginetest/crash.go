@@ -23,6 +23,7 @@ func crashCases() []testCase {
 		{"a run in doubt that kills its workers fails", long | joined, testDoubtfulKiller},
 		{"a long run that kills its workers fails", long | joined, testLongKiller},
 		{"runs beside one that kills its workers succeed", long | joined, testBesideKiller},
+		{"long runs begin again soon after a second death", long | joined, testSecondDeath},
 		{"a kill in the middle of a batch of short runs", long | owned, testBatchKill},
 		{"a run of a batch that kills its workers fails", long | owned, testBatchKiller},
 		{"a stop in the middle of a batch of short runs", long | owned, testBatchStop},
@@ -104,6 +105,33 @@ func testBesideKiller(b *bed) {
 	for i, f := range fs {
 		if i != 1 {
 			f.want(engine.Succeeded, "")
+		}
+	}
+}
+
+// Long runs that were in hand at two deaths begin again soon, although one at a
+// time.
+func testSecondDeath(b *bed) {
+	h := tasks{"kill": killer(3 * time.Second), "nap": napper(time.Minute)}
+	var runs []engine.Run
+	var fs []*future
+	for _, task := range []string{"kill", "nap", "nap", "nap"} {
+		r := b.run(task, "")
+		runs, fs = append(runs, r), append(fs, b.one(r))
+	}
+	for range 2 {
+		<-b.doomed(8, h).Crashed()
+	}
+	died := time.Now()
+	b.worker(8, tasks{"kill": napper(time.Minute), "nap": napper(time.Minute)})
+	for i, r := range runs {
+		fs[i].want(engine.Succeeded, "")
+		ts := b.led.times(r.ID)
+		if len(ts) != 3 {
+			b.t.Fatalf("%s began %d times, want 3", r.Task, len(ts))
+		}
+		if d := ts[2].Sub(died); d > 5*time.Second+3*2200*time.Millisecond {
+			b.t.Errorf("%s began again %v after the second death, want one within 5 s and the others 2 s after each other", r.Task, d)
 		}
 	}
 }

@@ -48,6 +48,7 @@ type Faults struct {
 	seen    []Point
 	unknown []engine.Write
 	reached bool
+	over    bool
 	crashed chan struct{}
 }
 
@@ -74,6 +75,9 @@ func (f *Faults) hook(l *life) engine.WriteHook {
 func (f *Faults) call(w engine.Write, after bool, l *life) error {
 	f.mu.Lock()
 	defer f.mu.Unlock()
+	if f.over {
+		return nil
+	}
 	k := Point{Write: w, After: after}
 	f.n[k]++
 	p := Point{w, f.n[k], after}
@@ -107,6 +111,13 @@ func (f *Faults) Reached() bool {
 
 // Crashed is closed when the engine has been killed.
 func (f *Faults) Crashed() <-chan struct{} { return f.crashed }
+
+// end lets all writes be from here on.
+func (f *Faults) end() {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.over = true
+}
 
 // Points lists the points met, in order.
 func (f *Faults) Points() []Point {

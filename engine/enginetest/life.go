@@ -108,6 +108,13 @@ func testUnknownID(b *bed) {
 	far.At = time.Now().AddDate(300, 0, 0).UnixMilli()
 	b.wantCode("Submit of a run to be started in 300 years", b.client.Submit(b.ctx(), []engine.Run{far}), engine.CodeInvalid)
 	b.wantCode("SubmitBatch of it", b.client.SubmitBatch(b.ctx(), []engine.Run{far}), engine.CodeInvalid)
+	for what, q := range map[string]engine.Query{
+		"a state that is none": {States: []engine.State{99}},
+		"the year 10000":       {To: time.Date(10000, 1, 1, 0, 0, 0, 0, time.UTC)},
+	} {
+		_, err := b.client.List(b.ctx(), q)
+		b.wantCode("List of "+what, err, engine.CodeInvalid)
+	}
 	b.misnamed()
 	err = b.client.Pause(b.ctx(), "nowhere")
 	b.wantCode("Pause of a queue that is not there", err, engine.CodeNotFound)
@@ -476,8 +483,13 @@ func testNested(b *bed) {
 		return engine.Outcome{Output: slices.Clone(f.recs[0].Output.Data)}
 	}
 	b.worker(1, tasks{"nest": nest})
+	time.Sleep(2 * time.Second) // the worker knows the queue
+	began := time.Now()
 	if got := b.one(b.run("nest", "0123456789")).output(); got != "bottom" {
 		b.t.Errorf("output = %s, want bottom", got)
+	}
+	if took := time.Since(began); took > 500*time.Millisecond {
+		b.t.Errorf("ten levels took %v, want no wait for a timer at each", took)
 	}
 	if m := most.Load(); m != 1 {
 		b.t.Errorf("%d attempts held the one slot at a time", m)

@@ -1,6 +1,7 @@
 package enginetest
 
 import (
+	"bytes"
 	"context"
 	"fmt"
 	"os"
@@ -155,17 +156,30 @@ func (p *play) work() {
 			if err := a.Lease.Yield(); err != nil {
 				return engine.Outcome{Failure: failure(engine.CodeLimit)}
 			}
-			t := time.NewTimer(2500 * time.Millisecond)
-			defer t.Stop()
-			select {
-			case <-t.C:
-			case <-ctx.Done():
+			if p.pause(ctx, 2500*time.Millisecond) != nil {
 				return engine.Outcome{Interrupted: true}
 			}
 			if err := a.Lease.Regain(ctx); err != nil {
 				return engine.Outcome{Interrupted: true}
 			}
 			return ok("long")
+		},
+		"save": func(ctx context.Context, a *engine.Attempt) engine.Outcome {
+			v, err := a.Lease.Resume(ctx)
+			if err != nil {
+				return engine.Outcome{Interrupted: true}
+			}
+			for range 2 {
+				v = append(v, bytes.Repeat([]byte("s"), large)...)
+				a.Lease.Checkpoint(bytes.Clone(v))
+				if p.pause(ctx, 1200*time.Millisecond) != nil {
+					return engine.Outcome{Interrupted: true}
+				}
+			}
+			if len(v)%large != 0 {
+				p.b.t.Errorf("resumed from %d bytes, want whole checkpoints of %d more each", len(v), large)
+			}
+			return ok("saved")
 		},
 		"never": func(ctx context.Context, _ *engine.Attempt) engine.Outcome {
 			<-ctx.Done()
@@ -177,10 +191,30 @@ func (p *play) work() {
 	})
 }
 
+// pause is a handler's.
+func (p *play) pause(ctx context.Context, d time.Duration) error {
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-t.C:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+// large is the size of values that are stored apart.
+const large = 200 << 10
+
 // script submits and cancels.
 func (p *play) script() {
 	b := p.b
 	good := []engine.State{engine.Succeeded}
+	brief := b.run("echo", "0") // soon forgotten: then the log is purged up to the others
+	brief.Keep = [2]uint32{1, 1}
+	if err := b.client.Submit(b.ctx(), []engine.Run{brief}); err == nil {
+		b.sleep(100 * time.Millisecond)
+	}
 	p.submit(0, good, b.run("echo", "1"))
 	p.submit(0, good, b.run("long", ""))
 	twice := b.run("twice", "")
@@ -189,13 +223,14 @@ func (p *play) script() {
 	doubt := b.run("echo", "2")
 	doubt.Doubt = true
 	p.submit(0, good, doubt)
-	p.submit(0, good, b.run("echo", strings.Repeat("z", 200<<10)))
-	p.submit(0, []engine.State{engine.Failed}, b.run("fail", ""))
+	p.submit(0, good, b.run("echo", strings.Repeat("z", large)))
+	p.submit(0, good, b.run("save", ""))
+	p.submit(0, []engine.State{engine.Failed}, b.run("fail", strings.Repeat("f", large)))
 	p.submit(1, good, b.run("echo", "3"), b.run("echo", "4"))
 	pad := strings.Repeat("p", 150<<10)
 	p.submit(2, good, b.run("echo", pad+"1"), b.run("echo", pad+"2"))
 	stop := []engine.State{engine.Cancelled}
-	never, unknown, later := b.run("never", ""), b.run("unknown", ""), b.run("echo", "5")
+	never, unknown, later := b.run("never", strings.Repeat("n", large)), b.run("unknown", ""), b.run("echo", "5")
 	later.At = time.Now().Add(time.Minute).UnixMilli()
 	p.submit(0, stop, never)
 	p.submit(0, stop, unknown)
@@ -398,6 +433,27 @@ func (p *play) judge() {
 		}
 	}
 	b.agree()
+	p.values()
+}
+
+// values checks that large values can be read: outputs, and inputs of runs that may
+// be retried.
+func (p *play) values() {
+	b := p.b
+	p.f.end()
+	for _, q := range p.parts {
+		i, err := b.client.Get(b.ctx(), q.run.ID)
+		if err != nil || len(q.run.Input.Data) < large {
+			continue
+		}
+		if i.State == engine.Succeeded {
+			if got := b.attach(q.run.ID).output(); len(got) != large {
+				b.t.Errorf("run %v (%s): an output of %d bytes, want %d", q.run.ID, q.run.Task, len(got), large)
+			}
+		} else if _, err := b.client.Retry(b.ctx(), []engine.ID{q.run.ID}); err != nil {
+			b.t.Errorf("Retry(%v, %s, %v) = %v, want that its input is there", q.run.ID, q.run.Task, i.State, err)
+		}
+	}
 }
 
 // verdict says what is wrong with one run's end.

@@ -20,6 +20,7 @@ func timeCases() []testCase {
 		{"a deadline that passes before the start", long, testDeadline},
 		{"a handler that ignores its timeout", long, testOverdue},
 		{"a handler that ignores its timeout, with another attempt", long, testOverdueRetry},
+		{"a handler that ignores the deadline", long, testOverdueDeadline},
 		{"a delayed batch", long, testDelayedBatch},
 		{"a checkpoint is resumed from", long, testCheckpoint},
 		{"a long run leaves its queue", long, testLongRun},
@@ -148,6 +149,28 @@ func testOverdue(b *bed) {
 	}
 }
 
+func testOverdueDeadline(b *bed) {
+	gate := make(chan struct{})
+	b.worker(2, tasks{"stuck": func(context.Context, *engine.Attempt) engine.Outcome {
+		<-gate
+		return ok("too late")
+	}})
+	at := time.Now().Add(time.Minute)
+	free, bound := b.run("stuck", "1"), b.run("stuck", "2")
+	free.Deadline, bound.Deadline, bound.Timeout = at.UnixMilli(), at.UnixMilli(), time.Hour
+	for _, f := range b.submit(free, bound) {
+		f.want(engine.Failed, engine.CodeDeadline)
+		if d := time.Since(at); d < 9*time.Second || d > 20*time.Second {
+			b.t.Errorf("it failed %v after the deadline, want 10 s", d)
+		}
+	}
+	close(gate)
+	b.sleep(time.Second)
+	if i := b.get(free.ID); i.State != engine.Failed {
+		b.t.Errorf("Get = %v, want failed for ever", i.State)
+	}
+}
+
 // Each attempt is made, the next one beside the one that has been given up, whose
 // words count for nothing any more.
 func testOverdueRetry(b *bed) {
@@ -192,14 +215,33 @@ func testOverdueRetry(b *bed) {
 }
 
 func testDelayedBatch(b *bed) {
-	b.worker(4, tasks{"echo": echo})
 	at := time.Now().Add(5 * time.Minute)
+	early := []engine.Run{b.run("echo", "1"), b.run("echo", "2"), b.run("echo", "3")}
+	for i := range early {
+		early[i].At = at.UnixMilli()
+	}
+	fs := b.batch(early)
+	b.scheduled(early, at)
+	b.worker(4, tasks{"echo": echo})
+	b.sleep(time.Second)
+	b.scheduled(early, at)
+	for _, f := range fs {
+		f.output()
+		if d := b.led.times(f.id)[0].Sub(at); d < -time.Millisecond || d > 5*time.Second {
+			b.t.Errorf("a run of a small delayed batch began %v after its time", d)
+		}
+	}
+	at = time.Now().Add(5 * time.Minute)
 	runs := make([]engine.Run, 500)
 	for i := range runs {
 		runs[i] = b.run("echo", `"`+string(make([]byte, 1000))+`"`)
 		runs[i].At = at.UnixMilli()
 	}
-	for _, f := range b.batch(runs) {
+	fs = b.batch(runs)
+	b.scheduled(runs, at)
+	b.sleep(time.Minute)
+	b.scheduled(runs, at)
+	for _, f := range fs {
 		f.output()
 		if d := b.led.times(f.id)[0].Sub(at); d < -time.Millisecond || d > 5*time.Second {
 			b.t.Errorf("a run of a delayed batch began %v after its time", d)
@@ -211,6 +253,20 @@ func testDelayedBatch(b *bed) {
 	b.batch([]engine.Run{small})[0].output()
 	if d := b.led.times(small.ID)[0].Sub(at); d < -time.Millisecond || d > 5*time.Second {
 		b.t.Errorf("a delayed batch of one began %v after its time", d)
+	}
+}
+
+// scheduled wants runs to be listed as such.
+func (b *bed) scheduled(runs []engine.Run, at time.Time) {
+	b.t.Helper()
+	p, err := b.client.List(b.t.Context(), engine.Query{States: []engine.State{engine.Scheduled}, Limit: 500})
+	if err != nil || len(p.Runs) != len(runs) {
+		b.t.Fatalf("List of scheduled runs = %d, %v, want %d", len(p.Runs), err, len(runs))
+	}
+	for _, i := range p.Runs {
+		if i.At == nil || i.At.UnixMilli() != at.UnixMilli() {
+			b.t.Fatalf("a run of a delayed batch is scheduled for %v, want %v", i.At, at)
+		}
 	}
 }
 

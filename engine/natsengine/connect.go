@@ -45,6 +45,9 @@ type Options struct {
 // delayed runs; without one, Connect gives an error with CodeUnavailable, as for an
 // unreachable server. Once connected, a lost connection is made again for ever.
 func Connect(ctx context.Context, url string, o Options) (*Engine, error) {
+	if o.Logger == nil {
+		o.Logger = slog.New(slog.DiscardHandler)
+	}
 	opts := []nats.Option{nats.MaxReconnects(-1), nats.ReconnectWait(100 * time.Millisecond), nats.Timeout(2 * time.Second), nats.Name(processName(o.Name))}
 	if o.Token != "" {
 		opts = append(opts, nats.Token(o.Token))
@@ -60,7 +63,7 @@ func Connect(ctx context.Context, url string, o Options) (*Engine, error) {
 		}
 		return nc, nil
 	}
-	hello, err := greet(ctx, dial)
+	hello, err := greet(ctx, dial, o.Logger)
 	if err != nil {
 		return nil, err
 	}
@@ -114,8 +117,8 @@ const ServerName = "faena-embedded"
 
 // greet asks the process that owns the disk for its status, and whether it accepts
 // runs. An embedded server has one, which may not have got so far.
-func greet(ctx context.Context, dial func(...nats.Option) (*nats.Conn, error)) (*answer, error) {
-	nc, err := dial()
+func greet(ctx context.Context, dial func(...nats.Option) (*nats.Conn, error), log *slog.Logger) (*answer, error) {
+	nc, err := dial(onError(func(_ *nats.Conn, sub *nats.Subscription, err error) { logConnError(log, sub, err) }))
 	if err != nil {
 		return nil, err
 	}

@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"strconv"
 	"strings"
+	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/nats-io/nats.go"
@@ -91,6 +93,7 @@ func (h *holder) writeEnds(ctx context.Context, rows []*index.Row, state engine.
 		}
 		recs = append(recs, endRecord(row, run, now, state, why))
 		r := &recs[len(recs)-1]
+		h.nodes.begun(r)
 		if run != nil {
 			if err := e.addCopy(ctx, g, run, r); err != nil {
 				return err
@@ -110,12 +113,52 @@ func (h *holder) writeEnds(ctx context.Context, rows []*index.Row, state engine.
 	if err := e.commit(ctx); e.written(err) != nil {
 		return err
 	}
-	for i := range recs {
-		if err := e.forget(ctx, streamDelayed, prefix+".d.at."+token(recs[i].Queue)+"."+recs[i].ID.String()+".*"); err != nil && e.written(err) != nil {
-			e.log.WarnContext(ctx, "drop the schedule of a cancelled run", "run", recs[i].ID, "error", err)
-		}
-	}
+	h.dropRest(ctx, recs)
 	return h.barrier(ctx, map[string]uint64{posLog: seq})
+}
+
+// begun adds to the end of a run that is under way which attempt that is, and when
+// it began, as far as its node has told.
+func (n *nodes) begun(r *engine.Record) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if live, ok := n.runs[r.ID]; ok {
+		r.Attempt, r.Start = max(r.Attempt, uint16(live.Attempt)), live.Started //nolint:gosec // as it is counted
+	}
+}
+
+// dropRest deletes what would start cancelled runs at their time, and their
+// checkpoints: many at once, since each is a request. What is left is found
+// cancelled then, or swept.
+func (h *holder) dropRest(ctx context.Context, recs []engine.Record) {
+	const beside = 16
+	if err := h.e.settle(ctx); err != nil {
+		h.e.log.WarnContext(ctx, "drop what cancelled runs leave", "error", err)
+		return
+	}
+	var wg sync.WaitGroup
+	var next atomic.Int64
+	for range min(beside, len(recs)) {
+		wg.Go(func() {
+			for i := next.Add(1) - 1; i < int64(len(recs)); i = next.Add(1) - 1 {
+				if err := h.dropRestOf(ctx, &recs[i]); err != nil && h.e.written(err) != nil {
+					h.e.log.WarnContext(ctx, "drop what a cancelled run leaves", "run", recs[i].ID, "error", err)
+				}
+			}
+		})
+	}
+	wg.Wait()
+}
+
+func (h *holder) dropRestOf(ctx context.Context, r *engine.Record) error {
+	var err error
+	if r.Src == 0 { // it did not stand in its queue
+		err = h.e.discard(ctx, streamDelayed, prefix+".d.at."+token(r.Queue)+"."+r.ID.String()+".*")
+	}
+	if r.Attempt > 0 {
+		err = errors.Join(err, h.unsave(ctx, r.ID))
+	}
+	return err
 }
 
 // publishCancels writes the records, then the entries. It gives the sequence of
@@ -198,12 +241,16 @@ func (h *holder) retry(ctx context.Context, ids []engine.ID) ([]engine.ID, error
 	defer h.retryMu.Unlock()
 	runs := make([]engine.Run, 0, len(ids))
 	out := make([]engine.ID, 0, len(ids))
+	made := make(map[engine.ID]engine.ID, len(ids))
 	for _, id := range ids {
-		run, err := h.again(ctx, id)
-		if err != nil {
-			return nil, &engine.Error{Code: engine.CodeOf(err), Op: "retry", Err: err}
+		if made[id].IsZero() {
+			run, err := h.again(ctx, id)
+			if err != nil {
+				return nil, &engine.Error{Code: engine.CodeOf(err), Op: "retry", Err: err}
+			}
+			runs, made[id] = append(runs, *run), run.ID
 		}
-		runs, out = append(runs, *run), append(out, run.ID)
+		out = append(out, made[id])
 	}
 	if err := h.e.Submit(ctx, runs); err != nil {
 		return nil, err

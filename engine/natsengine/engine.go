@@ -90,8 +90,9 @@ type Engine struct {
 	wrote    wrote
 	resets   atomic.Int64 // reconnections
 	closed   atomic.Bool
-	dead     atomic.Bool // a test's crash
-	refused  atomic.Bool // others have been told that no run is accepted
+	failed   atomic.Pointer[engine.Error] // why it cannot go on
+	dead     atomic.Bool                  // a test's crash
+	refused  atomic.Bool                  // others have been told that no run is accepted
 
 	closing atomic.Bool
 	gone    chan struct{} // closed when Close is done
@@ -106,6 +107,9 @@ func New(ctx context.Context, cfg Config) (*Engine, error) {
 	e := &Engine{
 		cfg: cfg, log: cfg.Logger, ids: engine.NewIDs(), since: time.Now(),
 		ctx: ectx, cancel: cancel, queues: map[string]bool{}, beganTo: map[string]uint64{}, gone: make(chan struct{}),
+	}
+	e.cfg.Dial = func(opts ...nats.Option) (*nats.Conn, error) {
+		return cfg.Dial(append(opts, onError(e.connError))...)
 	}
 	if h := cfg.Hook; h != nil {
 		e.cfg.Hook = func(w engine.Write, after bool) error {
@@ -200,15 +204,67 @@ func (e *Engine) reconnected(*nats.Conn) {
 	e.resets.Add(1)
 }
 
-// fatal reports an error after which nothing can be promised any more.
+// onError lets fn be told what goes wrong on a connection that nobody waits for,
+// unless the connection's owner has chosen who is. Nobody would be standard error.
+func onError(fn nats.ErrHandler) nats.Option {
+	return func(o *nats.Options) error {
+		if o.AsyncErrorCB == nil {
+			o.AsyncErrorCB = fn
+		}
+		return nil
+	}
+}
+
+// connError logs what goes wrong on a connection and nobody waits for.
+func (e *Engine) connError(_ *nats.Conn, sub *nats.Subscription, err error) {
+	if e.closed.Load() || e.dead.Load() {
+		return
+	}
+	if more, now := e.said.again("connection"); now {
+		logConnError(e.log, sub, err, slog.Int("times_before", more))
+	}
+}
+
+func logConnError(log *slog.Logger, sub *nats.Subscription, err error, more ...any) {
+	if sub != nil {
+		more = append(more, slog.String("subject", sub.Subject))
+	}
+	log.Warn("the connection to NATS met an error", append(more, slog.Any("error", err))...)
+}
+
+// fatal reports an error after which nothing can be promised any more, and ends
+// all that goes on here.
 func (e *Engine) fatal(err error) {
 	if e.closed.Load() || e.dead.Load() {
+		return
+	}
+	over := &engine.Error{Code: engine.CodeClosed, Err: fmt.Errorf("the engine cannot go on; close it and open it again: %w", err)}
+	if !e.failed.CompareAndSwap(nil, over) {
 		return
 	}
 	e.log.Error("the engine cannot go on", "error", err)
 	if e.cfg.Fatal != nil {
 		e.cfg.Fatal(err)
 	}
+	e.cancel(over)
+}
+
+// Fail says that this engine cannot go on: it is for the packages that start
+// servers.
+func (e *Engine) Fail(err error) { e.fatal(err) }
+
+// Done implements engine.Engine.
+func (e *Engine) Done() <-chan struct{} { return e.ctx.Done() }
+
+// Err implements engine.Engine.
+func (e *Engine) Err() error {
+	if err := e.failed.Load(); err != nil {
+		return err
+	}
+	if e.ctx.Err() != nil {
+		return errClosed
+	}
+	return nil
 }
 
 // tellEvery is how often the same error is logged while it lasts: what meets it
@@ -231,21 +287,28 @@ func (e *Engine) logError(who, what string, err error) {
 	if e.ctx.Err() != nil || e.dead.Load() {
 		return
 	}
-	now := time.Now()
-	e.said.mu.Lock()
-	if e.said.m == nil {
-		e.said.m = map[string]lastSaid{}
+	if more, now := e.said.again(what); now {
+		e.log.Error("trying again", "who", who, "while", what, "error", err, "times_before", more)
 	}
-	l := e.said.m[what]
-	if !l.at.IsZero() && now.Sub(l.at) < tellEvery {
+}
+
+// again tells whether something is to be logged now, and how many times it was not
+// since the last time.
+func (s *said) again(what string) (more int, now bool) {
+	at := time.Now()
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.m == nil {
+		s.m = map[string]lastSaid{}
+	}
+	l := s.m[what]
+	if !l.at.IsZero() && at.Sub(l.at) < tellEvery {
 		l.more++
-		e.said.m[what] = l
-		e.said.mu.Unlock()
-		return
+		s.m[what] = l
+		return l.more, false
 	}
-	e.said.m[what] = lastSaid{at: now}
-	e.said.mu.Unlock()
-	e.log.Error("trying again", "who", who, "while", what, "error", err, "times_before", l.more)
+	s.m[what] = lastSaid{at: at}
+	return l.more, true
 }
 
 // crash stops everything at once, as if the process had been killed. It is what
@@ -297,6 +360,9 @@ var errClosed = &engine.Error{Code: engine.CodeClosed, Err: errors.New("the engi
 
 // ready tells why a call cannot be served, if so.
 func (e *Engine) ready(op string) error {
+	if err := e.failed.Load(); err != nil {
+		return &engine.Error{Code: err.Code, Op: op, Err: err.Err}
+	}
 	if e.closed.Load() || e.dead.Load() {
 		return &engine.Error{Code: engine.CodeClosed, Op: op, Err: errors.New("the engine is closed")}
 	}
@@ -378,6 +444,7 @@ func (w *wrote) all() map[string]uint64 {
 const (
 	posLog     = "log"
 	posDelayed = "delayed"
+	posHome    = "home"
 	posFailed  = "failed"
 )
 

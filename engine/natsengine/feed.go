@@ -114,6 +114,18 @@ func (h *holder) takeDelayed(pos string) func(*nats.Msg, uint64, int64) {
 	}
 }
 
+// takeHome makes rows of long runs that have left their queues.
+func (h *holder) takeHome(pos string) func(*nats.Msg, uint64, int64) {
+	var dec engine.Decoder
+	return func(m *nats.Msg, seq uint64, nanos int64) {
+		c := h.change(pos, seq, nanos)
+		if _, err := engine.ParseID(m.Subject[len(subjectHome):]); err == nil { // else it is a note
+			h.addRuns(c, &dec, m.Data, srcHome, seq)
+		}
+		h.feed(c)
+	}
+}
+
 // feed hands a change to the index's writer. It blocks while the writer is
 // behind.
 func (h *holder) feed(c *change) {

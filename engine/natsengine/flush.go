@@ -284,17 +284,20 @@ func (f *flusher) before(ctx context.Context, g *group, j *job) error {
 func (w *worker) tidy(j *job) {
 	it := j.it
 	w.mu.Lock()
-	homed, saved := it.homed, it.saved || it.run.Attempt > 1 || it.run.Deaths > 0
+	homed := it.homed
+	ended := j.kind == jobRecord || it.ended && it.saved
+	saved := it.saved || it.run.Attempt > 1 || it.run.Deaths > 0
 	w.mu.Unlock()
 	if homed {
 		if err := w.e.discard(w.e.ctx, streamHome, subjectHome+it.run.ID.String()); err != nil && w.e.written(err) != nil {
 			w.logError("drop a home entry", err)
 		}
 	}
-	if j.kind == jobRecord && saved {
-		if err := w.e.discard(w.e.ctx, streamSaved, subjectSaved+it.run.ID.String()); err != nil && w.e.written(err) != nil {
-			w.logError("drop a checkpoint", err)
-		}
+	if ended && saved {
+		it.unsave()
+	}
+	if in := &it.run.Input; j.kind == jobRecord && j.rec.State == engine.Succeeded && in.Apart {
+		w.e.objects.spend(input{it.run.ID, in.Name})
 	}
 }
 

@@ -104,7 +104,7 @@ func (h *holder) openIndex() error {
 		Terminal: func(s uint8) bool { return engine.State(s).Terminal() },
 	})
 	if err != nil {
-		return fmt.Errorf("open the index: %w", err)
+		return err // which says that it is the index
 	}
 	for _, f := range []string{"", "-wal", "-shm"} { // as all else in the data directory
 		if err := os.Chmod(h.cfg.Path+f, 0o600); err != nil && !errors.Is(err, fs.ErrNotExist) {
@@ -154,6 +154,8 @@ func positionStream(pos string) string {
 		return streamLog
 	case posDelayed:
 		return streamDelayed
+	case posHome:
+		return streamHome
 	case posFailed:
 		return streamFailed
 	default:
@@ -164,6 +166,9 @@ func positionStream(pos string) string {
 // start follows what is there, catches up with it, and begins to serve.
 func (h *holder) start(ctx context.Context) error {
 	if err := h.follow(posDelayed, h.takeDelayed); err != nil {
+		return err
+	}
+	if err := h.follow(posHome, h.takeHome); err != nil {
 		return err
 	}
 	var names []string
@@ -367,7 +372,7 @@ func (h *holder) ends(ctx context.Context, queues ...string) (map[string]uint64,
 	}
 	h.mu.Unlock()
 	if len(queues) > 0 {
-		want = []string{posDelayed}
+		want = []string{posDelayed, posHome}
 		for _, q := range queues {
 			want = append(want, posQueue(q))
 		}
@@ -423,6 +428,8 @@ func positionSubject(pos string) string {
 		return subjectLog
 	case posDelayed:
 		return prefix + ".d.>"
+	case posHome:
+		return subjectHome + "*"
 	case posFailed:
 		return subjectFailed
 	default:

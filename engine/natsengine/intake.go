@@ -254,7 +254,7 @@ const slabItems = 16
 func (w *worker) items(dec *engine.Decoder, u *unit, data []byte, from int, init func(*item)) ([]*item, error) {
 	n := 0
 	_ = engine.FramesFrom(data, from, func([]byte, int) error { n++; return nil }) // told below
-	var slab []item                                                      // a few at a time: one that lives long keeps them all
+	var slab []item                                                                // a few at a time: one that lives long keeps them all
 	items := make([]*item, 0, n)
 	now := time.Now()
 	err := engine.FramesFrom(data, from, func(body []byte, off int) error {

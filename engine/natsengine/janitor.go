@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"maps"
 	"math"
-	"slices"
 	"strings"
 	"time"
 
@@ -77,11 +76,11 @@ func floorKey(src uint8, queue string) string { return string(rune('0'+src)) + q
 
 // keeper is what the janitor remembers.
 type keeper struct {
-	h      *holder
-	done   map[string]purged
-	floors floors
-	quiet  map[string]uint64 // by position: the follower's place when nothing was left to do
-	copies bool              // have been looked through
+	h         *holder
+	done      map[string]purged
+	floors    floors
+	quiet     map[string]uint64 // by position: the follower's place when nothing was left to do
+	resolving resolving
 }
 
 // still tells whether nothing has come to a stream since nothing was left to do
@@ -204,11 +203,10 @@ func (h *holder) floor(ctx context.Context, stream, consumer string) (uint64, er
 // purge relies on is on disk first, in fast mode too: else a power cut could
 // take the results and leave the purge.
 func (k *keeper) purgeTo(ctx context.Context, stream, subject string, seq uint64, now time.Time) error {
-	h, key := k.h, stream+" "+subject
-	p := k.done[key]
-	if seq <= p.seq || seq < p.seq+purgeEnough && now.Sub(p.at) < purgeLate && !h.e.space().Short {
+	if !k.worth(stream, subject, seq, now) {
 		return nil
 	}
+	h := k.h
 	if sync := h.e.cfg.Sync; sync != nil {
 		if err := sync(ctx); err != nil {
 			return fmt.Errorf("sync before a purge: %w", err)
@@ -218,8 +216,14 @@ func (k *keeper) purgeTo(ctx context.Context, stream, subject string, seq uint64
 	if err != nil {
 		return err
 	}
-	k.done[key] = purged{seq, now}
+	k.done[stream+" "+subject] = purged{seq, now}
 	return nil
+}
+
+// worth tells whether there is enough to purge, or it has waited for long.
+func (k *keeper) worth(stream, subject string, seq uint64, now time.Time) bool {
+	p := k.done[stream+" "+subject]
+	return seq > p.seq && (seq >= p.seq+purgeEnough || now.Sub(p.at) >= purgeLate || k.h.e.space().Short)
 }
 
 // expire deletes runs past their retention from the index, and the part of the
@@ -237,29 +241,34 @@ func (k *keeper) expire(ctx context.Context) error {
 			return math.MaxUint64
 		}
 	}
-	if _, _, err := h.ix.Expire(now, held, expireMost); err != nil {
+	gone, _, err := h.ix.Expire(now, held, expireMost)
+	if err != nil {
 		return fmt.Errorf("expire runs: %w", err)
+	}
+	if err := h.dropValues(ctx, gone); err != nil {
+		return err
 	}
 	floor, err := h.ix.Floor(posLog, srcLog)
 	if err != nil {
 		return fmt.Errorf("look for the log's floor: %w", err)
 	}
-	if floor <= 1 {
+	if floor <= 1 || !k.worth(streamLog, subjectLog, floor-1, now) {
 		return nil
 	}
-	return k.purgeTo(ctx, streamLog, subjectLog, min(floor-1, h.position(posLog)), now)
+	upto, err := k.resolve(ctx, now)
+	if upto = min(upto, floor-1, h.position(posLog)); err != nil || !k.worth(streamLog, subjectLog, upto, now) {
+		return err
+	}
+	if err := h.noteResolved(ctx, k.resolving.done); err != nil {
+		return err
+	}
+	return k.purgeTo(ctx, streamLog, subjectLog, upto, now)
 }
 
-// sweep deletes what nothing names: large values, checkpoints, cancel entries,
+// sweep deletes what nothing needs: large values, checkpoints, cancel entries,
 // copies and staged parts that a crash or a lost race left behind.
 func (k *keeper) sweep(ctx context.Context, now time.Time) error {
 	h, e := k.h, k.h.e
-	if !k.copies { // by crashes of processes before this one, most of them
-		if err := h.sweepCopies(ctx, now); err != nil {
-			return err
-		}
-		k.copies = true
-	}
 	if err := h.sweepSubjects(ctx, streamCancelled, subjectCancelled, func(known bool, _ engine.State) bool { return !known }); err != nil {
 		return err
 	}
@@ -285,7 +294,7 @@ func (k *keeper) sweep(ctx context.Context, now time.Time) error {
 			}
 		}
 	}
-	return h.sweepObjects(ctx, now)
+	return h.sweepValues(ctx, now)
 }
 
 // manifestWaits tells whether some queue still holds messages older than a
@@ -317,6 +326,12 @@ func (h *holder) sweepSubjects(ctx context.Context, stream, under string, drop f
 	if err != nil {
 		return fmt.Errorf("list %s: %w", stream, unavailable(err))
 	}
+	if len(info.State.Subjects) == 0 {
+		return nil
+	}
+	if err := h.barrierNow(ctx); err != nil { // runs that began are known then
+		return err
+	}
 	for subject := range info.State.Subjects {
 		id, err := engine.ParseID(subject[len(under):])
 		if err != nil {
@@ -326,42 +341,15 @@ func (h *holder) sweepSubjects(ctx context.Context, stream, under string, drop f
 		if err != nil {
 			return fmt.Errorf("ask the index: %w", err)
 		}
-		state := engine.State(0)
-		if len(rows) > 0 {
+		state, known := engine.State(0), len(rows) > 0
+		if known {
 			state = engine.State(rows[0].State)
+		} else if known, err = h.atHome(ctx, id); err != nil {
+			return err
 		}
-		if drop(len(rows) > 0, state) {
+		if drop(known, state) {
 			if err := h.e.forget(ctx, stream, subject); err != nil {
 				return err
-			}
-		}
-	}
-	return nil
-}
-
-// sweepObjects deletes large values of runs that the index does not hold.
-func (h *holder) sweepObjects(ctx context.Context, now time.Time) error {
-	all, err := h.e.objects.bucket().List(ctx)
-	if err != nil {
-		if strings.Contains(err.Error(), "no objects found") {
-			return nil
-		}
-		return fmt.Errorf("list large values: %w", unavailable(err))
-	}
-	for part := range slices.Chunk(all, 500) {
-		for _, o := range part {
-			id, err := engine.ParseID(o.Name[:min(26, len(o.Name))])
-			if err != nil || now.Sub(o.ModTime) < stageAge {
-				continue
-			}
-			rows, err := h.ix.Find([]index.ID{index.ID(id)})
-			if err != nil {
-				return fmt.Errorf("ask the index: %w", err)
-			}
-			if len(rows) == 0 {
-				if err := h.e.hooked(engine.WriteForget, func() error { return h.e.objects.bucket().Delete(ctx, o.Name) }); err != nil {
-					return fmt.Errorf("delete a large value: %w", unavailable(err))
-				}
 			}
 		}
 	}

@@ -23,20 +23,24 @@ const (
 	// progressEvery and savedEvery throttle reports and checkpoints.
 	progressEvery = 250 * time.Millisecond
 	savedEvery    = time.Second
-	// overdue is how long after its timeout an attempt that does not return is
-	// taken for lost: its outcome is decided without it.
+	// overdue is how long after its timeout, or the run's deadline, an attempt that
+	// does not return is taken for lost: its outcome is decided without it.
 	overdue = 10 * time.Second
 )
 
 // regainer is an attempt that waits for a slot to go on in.
 type regainer struct{ ok chan struct{} }
 
-// saver holds an attempt's newest checkpoint until it is stored.
+// saver holds an attempt's newest checkpoint until it is stored, and the names of
+// the large ones that are there.
 type saver struct {
 	data  []byte
 	dirty bool
 	last  time.Time
 	busy  bool
+	over  bool // the run has ended: nothing is to be stored any more
+	read  bool // what an earlier attempt stored is among apart
+	apart []string
 }
 
 var errWaiting = &engine.Error{Code: engine.CodeLimit, Op: "wait for runs", Err: errors.New("too many runs wait for others on this node: raise the bound on waiting runs, or submit fewer at a time")}
@@ -56,6 +60,7 @@ func (it *item) Yield() error {
 	w.clearLocked(it) // those that it waits for may be suspects
 	w.busy--
 	w.waiting++
+	w.moved++ // so that the slot that is free asks for runs at once
 	go w.slot()
 	return nil
 }
@@ -112,7 +117,7 @@ func (it *item) Progress(p engine.Progress) {
 func (it *item) Checkpoint(v []byte) {
 	w := it.w
 	w.mu.Lock()
-	if it.running && it.settled { // it has been given up
+	if it.running && it.settled || it.save.over { // it has been given up
 		w.mu.Unlock()
 		return
 	}
@@ -135,14 +140,17 @@ func (it *item) store() {
 		data := it.save.data
 		it.save.dirty, it.save.last = false, time.Now()
 		w.mu.Unlock()
-		err := w.e.saveCheckpoint(w.e.ctx, it.run.ID, data)
-		if err != nil && w.e.written(err) != nil {
+		if err := it.saveCheckpoint(w.e.ctx, data); err != nil && w.e.written(err) != nil {
 			w.logError("save a checkpoint", err)
 		}
 		w.mu.Lock()
-		if !it.save.dirty || !it.settled || w.e.ctx.Err() != nil {
+		over := it.save.over
+		if over || !it.save.dirty || !it.settled || w.e.ctx.Err() != nil {
 			it.save.busy = false
 			w.mu.Unlock()
+			if over { // the run has ended meanwhile
+				it.unsave()
+			}
 			return
 		}
 		w.mu.Unlock()
@@ -170,44 +178,6 @@ func (it *item) saveNow() {
 			return
 		}
 	}
-}
-
-// saveCheckpoint writes one, apart if it is large: header and name then stand in
-// for it.
-func (e *Engine) saveCheckpoint(ctx context.Context, id engine.ID, data []byte) error {
-	h := nats.Header{}
-	if len(data) > maxInline {
-		v, err := e.objects.put(ctx, e.objectName(id, "saved"), data)
-		if err != nil {
-			return err
-		}
-		h.Set(headerApart, v.Name)
-		data = nil
-	}
-	g := e.pub.group()
-	if err := g.add(ctx, engine.WriteCheckpoint, subjectSaved+id.String(), h, data); err != nil {
-		return err
-	}
-	return g.wait(ctx)
-}
-
-// headerApart names the object that holds a large checkpoint.
-const headerApart = "Faena-Value"
-
-// Resume implements engine.Lease.
-func (it *item) Resume(ctx context.Context) ([]byte, error) {
-	w := it.w
-	w.mu.Lock()
-	it.saved = true
-	w.mu.Unlock()
-	m, err := w.e.getLast(ctx, streamSaved, subjectSaved+it.run.ID.String())
-	if err != nil || m == nil {
-		return nil, err
-	}
-	if name := m.header.Get(headerApart); name != "" {
-		return w.e.objects.get(ctx, name)
-	}
-	return m.data, nil
 }
 
 // tick renews leases, sends heartbeats, progress and checkpoints, and moves long
@@ -264,7 +234,7 @@ func (w *worker) renew(now time.Time) {
 	var dead []*item
 	w.mu.Lock()
 	for _, it := range w.runs {
-		if it.running && !it.settled && it.run.Timeout > 0 && now.Sub(it.started) > it.run.Timeout+overdue {
+		if it.running && !it.settled && it.overdue(now) != nil {
 			it.settled = true
 			dead = append(dead, it)
 		}
@@ -282,11 +252,26 @@ func (w *worker) renew(now time.Time) {
 		}
 	}
 	for _, it := range dead {
-		w.e.log.Error("an attempt did not end after its timeout; its slot stays taken until it does", "run", it.run.ID, "task", it.run.Task)
-		w.finish(w.giveUp(it), engine.Outcome{Failure: &engine.Failure{
-			Code: engine.CodeTimeout, Message: fmt.Sprintf("%v; the handler ignored that for %v more", engine.ErrTimeout, overdue),
-		}}, now)
+		why := it.overdue(now)
+		w.e.log.Error("an attempt did not end in time; its slot stays taken until it does", "run", it.run.ID, "task", it.run.Task, "error", why.Message)
+		w.finish(w.giveUp(it), engine.Outcome{Failure: why}, now)
 	}
+}
+
+// overdue is the failure of an attempt that should have ended a while ago; nil if
+// it is in time.
+func (it *item) overdue(now time.Time) *engine.Failure {
+	r := &it.run
+	f := &engine.Failure{Code: engine.CodeDeadline, Message: engine.ErrDeadline.Error()}
+	switch {
+	case r.Deadline != 0 && now.Add(-overdue).UnixMilli() > r.Deadline:
+	case r.Timeout > 0 && now.Sub(it.started) > r.Timeout+overdue:
+		f.Code, f.Message = engine.CodeTimeout, engine.ErrTimeout.Error()
+	default:
+		return nil
+	}
+	f.Message += fmt.Sprintf("; the handler ignored that for %v more", overdue)
+	return f
 }
 
 // giveUp takes a run from an attempt that does not end, with all that is saved by
@@ -299,6 +284,7 @@ func (w *worker) giveUp(it *item) *item {
 		w: w, u: it.u, off: it.off, step: it.step, counted: it.counted, run: it.run, doubt: it.doubt, again: it.again, noted: it.noted, lapses: it.lapses, gaps: it.gaps,
 		redelivered: it.redelivered, arrived: it.arrived, pace: it.pace, started: it.started, taken: true,
 		stopped: it.stopped, homed: it.homed, settled: true, ended: it.ended, saved: it.saved,
+		save: saver{read: it.save.read, apart: slices.Clone(it.save.apart)},
 	}
 	it.u = nil
 	w.clearLocked(it)
@@ -465,11 +451,11 @@ func (w *worker) writeHomes(items []*item) {
 	w.mu.Lock()
 	for _, it := range items {
 		it.homing = false
-		if err != nil {
-			continue
-		}
 		if it.settled { // it ended meanwhile, and tidied up before this was written
 			gone = append(gone, it)
+			continue
+		}
+		if err != nil {
 			continue
 		}
 		it.homed = true

@@ -20,6 +20,7 @@ const (
 	streamHome      = "FAENA_HOME"
 	streamSaved     = "FAENA_SAVED" // checkpoints
 	bucketObjects   = "FAENA_VALUES"
+	streamObjects   = "OBJ_" + bucketObjects
 
 	subjectLog       = prefix + ".log.0"
 	subjectStage     = prefix + ".stage." // batch

@@ -13,6 +13,7 @@ import (
 	"github.com/nats-io/nats.go"
 
 	"github.com/faena-dev/faena/engine"
+	"github.com/faena-dev/faena/internal/index"
 )
 
 // deadAfter is how long a node may be silent. It is longer than a pause of 3 s
@@ -322,6 +323,9 @@ func (h *holder) adopt(ctx context.Context, id engine.ID, o *home) error {
 	if err := d.Run(body, &r); err != nil {
 		return fmt.Errorf("read the home entry of %s: %w", id, err)
 	}
+	if h.hasEnded(id) { // cancelled meanwhile
+		return h.leave(ctx, id, o)
+	}
 	r.Rev++
 	r.Doubt = true
 	r.Deaths++
@@ -329,11 +333,22 @@ func (h *holder) adopt(ctx context.Context, id engine.ID, o *home) error {
 		return err
 	}
 	h.e.log.WarnContext(ctx, "a node fell silent: its run starts again", "run", id, "task", r.Task, "node", o.node, "deaths", r.Deaths)
+	return h.leave(ctx, id, o)
+}
+
+// leave drops the entry of a run that has left its home.
+func (h *holder) leave(ctx context.Context, id engine.ID, o *home) error {
 	if err := h.e.forget(ctx, streamHome, subjectHome+id.String()); err != nil {
 		return h.e.written(err)
 	}
 	h.homes.drop(id, o)
 	return nil
+}
+
+// hasEnded tells whether the index knows a run's end.
+func (h *holder) hasEnded(id engine.ID) bool {
+	rows, err := h.ix.Find([]index.ID{index.ID(id)})
+	return err == nil && len(rows) == 1 && engine.State(rows[0].State).Terminal()
 }
 
 func (h *homes) drop(id engine.ID, o *home) {

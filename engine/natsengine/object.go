@@ -25,6 +25,7 @@ type objects struct {
 	e     *Engine
 	mu    sync.Mutex
 	store jetstream.ObjectStore
+	spent spent
 }
 
 // objectName is unique, so that an attempt whose record comes too late does not
@@ -70,13 +71,14 @@ func (o *objects) put(ctx context.Context, name string, data []byte) (engine.Val
 // chunkSize is the library's.
 const chunkSize = 128 << 10
 
-// write stores a value as the library's Put would, chunks first. That one, as
+// write stores a value as the library's Put would, chunks first, but under its
+// name: by that a value is deleted, and swept if it was never whole. That one, as
 // its Get, may leave a goroutine behind if the connection closes meanwhile.
 func (o *objects) write(ctx context.Context, name string, data []byte) error {
 	sum := sha256.Sum256(data)
 	i := jetstream.ObjectInfo{
 		ObjectMeta: jetstream.ObjectMeta{Name: name, Opts: &jetstream.ObjectMetaOptions{ChunkSize: chunkSize}},
-		Bucket:     bucketObjects, NUID: o.e.ids.New().String(), Size: uint64(len(data)), Digest: digest(sum),
+		Bucket:     bucketObjects, NUID: name, Size: uint64(len(data)), Digest: digest(sum),
 	}
 	for part := range slices.Chunk(data, chunkSize) {
 		if _, err := o.e.js.Publish(ctx, chunkSubject(i.NUID), part); err != nil {
@@ -89,13 +91,19 @@ func (o *objects) write(ctx context.Context, name string, data []byte) error {
 		return err
 	}
 	_, err = o.e.js.PublishMsg(ctx, &nats.Msg{
-		Subject: "$O." + bucketObjects + ".M." + base64.URLEncoding.EncodeToString([]byte(name)),
+		Subject: underMeta + base64.URLEncoding.EncodeToString([]byte(name)),
 		Header:  nats.Header{jetstream.MsgRollup: {jetstream.MsgRollupSubject}}, Data: meta,
 	})
 	return err
 }
 
-func chunkSubject(nuid string) string { return "$O." + bucketObjects + ".C." + nuid }
+// Subjects of values.
+const (
+	underMeta   = "$O." + bucketObjects + ".M."
+	underChunks = "$O." + bucketObjects + ".C."
+)
+
+func chunkSubject(nuid string) string { return underChunks + nuid }
 
 func digest(sum [sha256.Size]byte) string {
 	return "SHA-256=" + base64.URLEncoding.EncodeToString(sum[:])
@@ -111,7 +119,7 @@ func (o *objects) get(ctx context.Context, name string) ([]byte, error) {
 	if err != nil {
 		return nil, fmt.Errorf("read large value %s: %w", name, unavailable(err))
 	}
-	chunks, err := o.e.batchGet(ctx, "OBJ_"+bucketObjects, chunkSubject(i.NUID), 1, int(i.Chunks))
+	chunks, err := o.e.batchGet(ctx, streamObjects, chunkSubject(i.NUID), 1, int(i.Chunks))
 	if err != nil {
 		return nil, fmt.Errorf("read large value %s: %w", name, err)
 	}

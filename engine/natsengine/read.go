@@ -39,6 +39,9 @@ func (e *Engine) Find(ctx context.Context, ids []engine.ID) ([]engine.Info, erro
 
 // List implements engine.Engine.
 func (e *Engine) List(ctx context.Context, q engine.Query) (*engine.Page, error) {
+	if err := q.Check(); err != nil {
+		return nil, err
+	}
 	a, err := e.call(ctx, opList, &request{After: e.wrote.all(), Query: q})
 	if err != nil {
 		return nil, err
@@ -197,6 +200,9 @@ func (h *holder) get(ctx context.Context, ids []engine.ID) (*engine.Info, error)
 	}
 	if info.State == engine.Queued || info.State == engine.Scheduled {
 		info.Waits = h.waits(ctx, info)
+		if row.Stream == srcHome {
+			info.Waits = "the worker that had it has not been heard: it starts again once that counts as gone"
+		}
 		if run == nil && h.unreadable(ctx, row) {
 			info.Waits = "its message cannot be read, because the disk has damaged it: it ends as lost once the queue has come to it"
 		}
@@ -265,6 +271,9 @@ func (h *holder) info(row *index.Row) *engine.Info {
 	if row.Note != "" {
 		code, text, _ := strings.Cut(row.Note, ": ")
 		i.Error = &engine.Failure{Code: engine.Code(code), Message: text}
+	}
+	if i.State == engine.Scheduled && row.Stream != srcDelayed && !i.At.After(time.Now()) { // nobody has taken its batch
+		i.State, i.At = engine.Queued, nil
 	}
 	if !i.State.Terminal() {
 		i.Deaths = int(max(row.Rev&0xff, 1) - 1)

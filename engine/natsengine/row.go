@@ -1,6 +1,8 @@
 package natsengine
 
 import (
+	"time"
+
 	"github.com/faena-dev/faena/engine"
 	"github.com/faena-dev/faena/internal/index"
 )
@@ -13,8 +15,11 @@ func rank(rev uint32, step uint8) uint32 { return rev<<8 | uint32(step) }
 
 func runRow(r *engine.Run, src uint8, seq uint64, off int) index.Row {
 	state, step := engine.Queued, uint8(1)
+	waits := src == srcDelayed || r.At > time.Now().Add(soon).UnixMilli() // the latter in a batch that no worker has seen
 	if src == srcDelayed {
 		step = 0
+	}
+	if waits {
 		if state = engine.Scheduled; r.Attempt > 0 || r.Failure != nil {
 			state = engine.Retrying
 		}
@@ -22,9 +27,9 @@ func runRow(r *engine.Run, src uint8, seq uint64, off int) index.Row {
 	row := index.Row{
 		ID: index.ID(r.ID), State: uint8(state), Queue: r.Queue, Task: r.Task, Keep: r.Keep[0],
 		Rev: rank(r.Rev, step), Attempt: r.Attempt, Stream: src, Seq: seq, Off: uint32(off), //nolint:gosec // under a megabyte
-		Tags: rowTags(r.Tags), RetryOf: index.ID(r.RetryOf),
+		Tags: rowTags(r.Tags), RetryOf: index.ID(r.RetryOf), Objects: r.Input.Apart,
 	}
-	if src == srcDelayed {
+	if waits {
 		row.At = r.At
 	}
 	if r.Deadline != 0 {
@@ -41,7 +46,7 @@ func recordRow(r *engine.Record, seq uint64, off int) index.Row {
 		ID: index.ID(r.ID), State: uint8(r.State), Queue: r.Queue, Task: r.Task, Keep: r.Keep,
 		Rev: r.Rev, Attempt: r.Attempt, Start: r.Start, End: r.End,
 		Stream: srcLog, Seq: seq, Off: uint32(off), //nolint:gosec // under a megabyte
-		Src: r.Src, SrcSeq: r.SrcSeq, Tags: rowTags(r.Tags), RetryOf: index.ID(r.RetryOf),
+		Src: r.Src, SrcSeq: r.SrcSeq, Tags: rowTags(r.Tags), RetryOf: index.ID(r.RetryOf), Objects: r.Output.Apart,
 	}
 	switch {
 	case r.State == engine.Running: // a start in doubt: the envelope stays where it was

@@ -194,16 +194,36 @@ func (h *holder) commit(ctx context.Context, mark uint64) error {
 	}
 }
 
-// call asks this process's index, or another's.
-func (e *Engine) call(ctx context.Context, op string, q *request) (*answer, error) {
+// call asks this process's index, or another's. One whose context has ended is
+// told that, whatever was waited for.
+func (e *Engine) call(ctx context.Context, op string, q *request) (a *answer, err error) {
 	if err := e.ready(op); err != nil {
 		return nil, err
 	}
 	if h := e.holder; h != nil {
-		return h.serve(ctx, op, q)
+		a, err = h.serve(ctx, op, q)
+	} else {
+		a, err = e.ask(ctx, op, q)
 	}
-	return e.ask(ctx, op, q)
+	if err != nil && ctx.Err() != nil && (engine.CodeOf(err) == engine.CodeUnavailable || errors.Is(err, context.Cause(ctx))) {
+		err = ended(ctx, op)
+	}
+	return a, err
 }
+
+// ended says that a caller's context has.
+func ended(ctx context.Context, op string) error {
+	err, cause := ctx.Err(), context.Cause(ctx)
+	if cause == err { //nolint:errorlint // the very same value
+		return fmt.Errorf("%s: %w", op, err)
+	}
+	return fmt.Errorf("%s: %w: %w", op, err, cause)
+}
+
+var (
+	errLinkLost = errors.New("the connection to the server was lost")
+	errNoAnswer = fmt.Errorf("the server did not answer within %s", requestTimeout)
+)
 
 // ask asks another process. It gives up after requestTimeout, and when the
 // connection is lost: then no answer will come.
@@ -212,13 +232,18 @@ func (e *Engine) ask(ctx context.Context, op string, q *request) (*answer, error
 	if err != nil {
 		return nil, fmt.Errorf("ask to %s: %w", op, err)
 	}
-	ctx, cancel := context.WithTimeout(ctx, requestTimeout)
+	ctx, cancel := context.WithTimeoutCause(ctx, requestTimeout, errNoAnswer)
 	defer cancel()
-	defer context.AfterFunc(e.link.now(), cancel)()
+	ctx, end := context.WithCancelCause(ctx)
+	defer end(nil)
+	defer context.AfterFunc(e.link.now(), func() { end(errLinkLost) })()
 	m, err := e.nc.RequestWithContext(ctx, subjectHolder+op, b)
 	if err != nil {
 		if errors.Is(err, nats.ErrNoResponders) {
 			err = errors.New("no process with an index answers: start faena serve, or open the engine with one")
+		}
+		if ctx.Err() != nil {
+			err = context.Cause(ctx)
 		}
 		return nil, &engine.Error{Code: engine.CodeUnavailable, Op: op, Err: err}
 	}

@@ -39,6 +39,7 @@ func (w *worker) stop(ctx context.Context) {
 		last, cancel := context.WithTimeout(w.e.ctx, afterCancel)
 		w.settleAll(last)
 		w.flush.drain(last)
+		w.e.objects.spent.drain(last)
 		cancel()
 		w.beat(true)
 	}
@@ -46,7 +47,7 @@ func (w *worker) stop(ctx context.Context) {
 	w.doubts.stop()
 	w.stops.stop()
 	w.wg.Wait()
-	if !w.e.dead.Load() {
+	if !w.e.dead.Load() && w.nc.IsConnected() {
 		flush, cancel := context.WithTimeout(context.Background(), time.Second)
 		_ = w.nc.FlushWithContext(flush) // acknowledgements; without them runs are asked about again
 		cancel()

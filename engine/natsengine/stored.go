@@ -1,8 +1,6 @@
 package natsengine
 
 import (
-	"bytes"
-	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -28,15 +26,16 @@ func (h *holder) stored(ctx context.Context, row *index.Row) (*engine.Run, *engi
 		}
 		return readCopy(m.data)
 	case srcStage:
-		m, err := h.e.get(ctx, queueStream(row.Queue), row.Seq)
-		if err != nil || m == nil {
-			return nil, nil, err
-		}
-		return h.stagedRun(ctx, m, engine.ID(row.ID))
+		id, out := engine.ID(row.ID), map[engine.ID]*engine.Run{}
+		err := h.fromBatch(ctx, row.Queue, row.Seq, map[engine.ID]bool{id: true}, out)
+		return out[id], nil, err
 	}
 	stream := streamDelayed
-	if row.Stream == srcQueue {
+	switch row.Stream {
+	case srcQueue:
 		stream = queueStream(row.Queue)
+	case srcHome:
+		stream = streamHome
 	}
 	m, err := h.e.get(ctx, stream, row.Seq)
 	if err != nil || m == nil {
@@ -49,31 +48,6 @@ func (h *holder) stored(ctx context.Context, row *index.Row) (*engine.Run, *engi
 	var d engine.Decoder
 	var r engine.Run
 	return &r, nil, d.Run(body, &r)
-}
-
-var errFound = errors.New("found")
-
-// stagedRun looks through a batch that has not been expanded for one run.
-func (h *holder) stagedRun(ctx context.Context, m *fetched, id engine.ID) (*engine.Run, *engine.Record, error) {
-	mf, ok := parseManifest(m.header)
-	if !ok {
-		return nil, nil, nil
-	}
-	var d engine.Decoder
-	var found *engine.Run
-	err := h.e.staged(ctx, mf, func(part []byte) error {
-		return engine.Frames(part, func(body []byte, _ int) error {
-			if !bytes.HasPrefix(body, id[:]) {
-				return nil
-			}
-			found = new(engine.Run)
-			return cmp.Or(d.Run(body, found), errFound)
-		})
-	})
-	if err != nil && !errors.Is(err, errFound) && !errors.Is(err, errIncomplete) {
-		return nil, nil, err
-	}
-	return found, nil, nil
 }
 
 // stagedRuns reads the envelopes of those runs that are in batches not expanded
@@ -96,34 +70,49 @@ func (h *holder) stagedRuns(ctx context.Context, rows []*index.Row) (map[engine.
 	}
 	out := map[engine.ID]*engine.Run{}
 	for p, ids := range want {
-		m, err := h.e.get(ctx, queueStream(p.queue), p.seq)
-		if err != nil {
-			return nil, err
-		}
-		if m == nil {
-			continue
-		}
-		mf, ok := parseManifest(m.header)
-		if !ok {
-			continue
-		}
-		var d engine.Decoder
-		err = h.e.staged(ctx, mf, func(part []byte) error {
-			return engine.Frames(part, func(body []byte, _ int) error {
-				var id engine.ID
-				if copy(id[:], body); !ids[id] {
-					return nil
-				}
-				r := new(engine.Run)
-				out[id] = r
-				return d.Run(body, r)
-			})
-		})
-		if err != nil && !errors.Is(err, errIncomplete) {
+		if err := h.fromBatch(ctx, p.queue, p.seq, ids, out); err != nil {
 			return nil, err
 		}
 	}
 	return out, nil
+}
+
+var errFound = errors.New("found")
+
+// fromBatch adds to out those of a batch's runs that are wanted, as far as they are
+// still there.
+func (h *holder) fromBatch(ctx context.Context, queue string, seq uint64, want map[engine.ID]bool, out map[engine.ID]*engine.Run) error {
+	m, err := h.e.get(ctx, queueStream(queue), seq)
+	if err != nil || m == nil {
+		return err
+	}
+	mf, ok := parseManifest(m.header)
+	if !ok {
+		return nil
+	}
+	var d engine.Decoder
+	left := len(want)
+	err = h.e.staged(ctx, mf, func(part []byte) error {
+		return engine.Frames(part, func(body []byte, _ int) error {
+			var id engine.ID
+			if copy(id[:], body); !want[id] {
+				return nil
+			}
+			r := new(engine.Run)
+			out[id] = r
+			if err := d.Run(body, r); err != nil {
+				return err
+			}
+			if left--; left == 0 {
+				return errFound
+			}
+			return nil
+		})
+	})
+	if errors.Is(err, errFound) || errors.Is(err, errIncomplete) {
+		return nil
+	}
+	return err
 }
 
 // readCopy reads a message of the stream of failed runs: envelope and record.

@@ -78,7 +78,7 @@ func submitError(ctx context.Context, err error) error {
 		return nil
 	}
 	if errors.Is(err, errUnanswered) || ctx.Err() != nil && errors.Is(err, context.Cause(ctx)) {
-		err = &engine.Error{Code: engine.CodeUnavailable, Err: fmt.Errorf("%w: whether the runs are stored is open; submit the same ids again", err)}
+		err = &engine.Error{Code: engine.CodeUnavailable, Err: fmt.Errorf("%w: whether the runs are stored is open: look for them, by a tag or in the list of runs, before you submit them again", err)}
 	}
 	return &engine.Error{Code: engine.CodeOf(err), Op: "submit", Err: err}
 }

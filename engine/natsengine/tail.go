@@ -111,7 +111,7 @@ func (t *tail) handle(m *nats.Msg) {
 func (t *tail) stop() {
 	t.mu.Lock()
 	t.stopped = true
-	if t.sub != nil {
+	if t.sub != nil && t.nc.IsConnected() { // else there is nobody to answer
 		_ = t.sub.Unsubscribe() // the connection closes with it
 	}
 	t.mu.Unlock()

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"os"
 	"runtime"
-	"slices"
 	"strconv"
 	"sync"
 	"sync/atomic"
@@ -118,8 +117,7 @@ type item struct {
 	settled  bool // its outcome is decided; a later one is dropped
 	ended    bool // a terminal record stands in the log
 	saved    bool // it may have a checkpoint
-	suspect  bool // it may kill this process
-	last     bool // one death more, and it fails
+	suspect  bool // one death more, and it fails: it may kill this process
 	progress *engine.Progress
 	told     bool // progress has been sent
 	save     saver
@@ -469,58 +467,6 @@ func (w *worker) attempt(ctx context.Context, it *item) engine.Outcome {
 		return engine.Outcome{Interrupted: true}
 	}
 	return w.o.Exec(ctx, &engine.Attempt{Run: &it.run, Input: in, Started: it.started, Lease: it})
-}
-
-// later makes a run ready after d.
-func (w *worker) later(it *item, d time.Duration) {
-	w.mu.Lock()
-	w.late++
-	w.mu.Unlock()
-	time.AfterFunc(d, func() {
-		w.mu.Lock()
-		w.late--
-		w.mu.Unlock()
-		w.push(it)
-	})
-}
-
-// push makes runs ready, or hands them back if they cannot begin here soon.
-func (w *worker) push(items ...*item) {
-	now := time.Now()
-	w.mu.Lock()
-	if w.stopping {
-		items = slices.DeleteFunc(slices.Clone(items), func(it *item) bool { return it.settled })
-		w.mu.Unlock()
-		for _, it := range items {
-			w.handBack(it)
-		}
-		return
-	}
-	var back []*item
-	stuck := w.stuckLocked(now) // pulls stood open
-	for _, it := range items {
-		if w.paused[it.run.Queue] || stuck {
-			it.settled = true
-			back = append(back, it)
-			continue
-		}
-		if at := it.run.At; at > now.UnixMilli() {
-			w.late++
-			time.AfterFunc(time.UnixMilli(at).Sub(now), func() {
-				w.mu.Lock()
-				w.late--
-				w.mu.Unlock()
-				w.push(it)
-			})
-			continue
-		}
-		w.ready.push(it)
-	}
-	w.wakeLocked()
-	w.mu.Unlock()
-	for _, it := range back {
-		w.handBack(it)
-	}
 }
 
 // ended is told by the log's follower which runs have a terminal record.

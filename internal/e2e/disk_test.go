@@ -83,6 +83,11 @@ func TestFullDiskAtStart(t *testing.T) {
 			}
 			continue
 		}
+		for _, once := range []string{"write", "another", "open index"} {
+			if strings.Count(err.Error(), once) > 1 {
+				t.Errorf("with %d bytes free Open = %v, want %q once", leave, err, once)
+			}
+		}
 		if faena.CodeOf(err) != faena.CodeFull || !strings.Contains(err.Error(), "is full: free some space, or choose another directory") {
 			t.Errorf("with %d bytes free Open = %v (%s), want code full and what to do", leave, err, faena.CodeOf(err))
 		}

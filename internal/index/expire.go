@@ -16,7 +16,7 @@ type source struct {
 }
 
 // Expire deletes up to limit ended runs whose End and Keep have passed, and gives
-// how many they were and which of them have large values elsewhere. A run whose
+// how many they were and those of them that have large values elsewhere. A run whose
 // SrcSeq is above held(Src, Queue) stays, because its queue message may still be
 // there; it is looked at again after some seconds. held is called without a
 // lock, once for each source. The work of a call is bounded: there may be more to
@@ -24,7 +24,7 @@ type source struct {
 //
 // The runs are gone when Expire returns; a crash before the caller has deleted
 // their values leaves these behind.
-func (x *Index) Expire(now time.Time, held func(src uint8, queue string) uint64, limit int) (objects []ID, n int, err error) {
+func (x *Index) Expire(now time.Time, held func(src uint8, queue string) uint64, limit int) (objects []Row, n int, err error) {
 	ms := now.UnixMilli()
 	chunks, sources, err := x.due(ms, limit)
 	if err != nil {
@@ -128,7 +128,7 @@ type expiry struct {
 	now     int64
 	left    int
 	done    map[source]uint64 // sequences up to which messages are gone
-	objects []ID
+	objects []Row
 }
 
 // chunk deletes what may go from one chunk.
@@ -157,7 +157,11 @@ func (e *expiry) chunk(key *ID) error {
 		case e.left > 0:
 			e.left--
 			if o.body[0]&hasObjects != 0 {
-				e.objects = append(e.objects, o.id)
+				r, err := o.row(&classes[o.class])
+				if err != nil {
+					return err
+				}
+				e.objects = append(e.objects, r)
 			}
 			if err := w.drop(o); err != nil {
 				return err

@@ -135,9 +135,7 @@ func advise(err error) error {
 		return fmt.Errorf("%w: another process has locked it: stop that one, or use another path", err)
 	case sqlite.ResultCantOpen, sqlite.ResultPerm, sqlite.ResultReadOnly, sqlite.ResultAuth:
 		return fmt.Errorf("%w: the path must be a file that can be written, in a directory that exists", err)
-	case sqlite.ResultFull, sqlite.ResultIOErr:
-		return fmt.Errorf("%w: make room on its disk, or use another path", err)
-	default:
+	default: // what is to be done about a disk its owner says
 		return err
 	}
 }

@@ -204,7 +204,13 @@ func TestExpire(t *testing.T) {
 			if m == 0 {
 				return objects, n
 			}
-			objects, n = append(objects, o...), n+m
+			for _, r := range o {
+				if !r.Objects || r.Stream != 1 || r.Seq == 0 {
+					t.Errorf("Expire gave %+v, want where its record stands", r)
+				}
+				objects = append(objects, r.ID)
+			}
+			n += m
 		}
 	}
 	const due = epoch + 61_000

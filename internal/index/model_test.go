@@ -349,9 +349,13 @@ func expire(t *testing.T, w *world, x *index.Index, m *model) {
 		}
 	}
 	limit := 1 + w.IntN(100)
-	objects, n, err := x.Expire(now, held, limit)
+	large, n, err := x.Expire(now, held, limit)
 	if err != nil || n > limit {
 		t.Fatalf("Expire(limit %d) = %d, %v", limit, n, err)
+	}
+	var objects []index.ID
+	for _, r := range large {
+		objects = append(objects, r.ID)
 	}
 	var ids []index.ID
 	for id := range m.rows {

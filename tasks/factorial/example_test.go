@@ -40,7 +40,7 @@ func ExampleOptions_Check() {
 	err = factorial.Options{}.Check(factorial.Input{N: -1})
 	fmt.Println(err)
 	// Output:
-	// factorial of 1000000000000 needs about 201.3 TiB of memory (its decimal text alone has 10.5 TiB), and 1.0 GiB is available (the memory option)
+	// factorial of 1000000000000 needs about 201.3 TiB of memory (its decimal text alone has 10.5 TiB), and 1.0 GiB is available (the memory option): run it where that much is free, or count its digits alone by --digits (in JSON digits)
 	// factorial of -1: n is negative: want a whole number from 0 on
 }
 

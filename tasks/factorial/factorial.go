@@ -154,8 +154,8 @@ func (in Input) Check() error {
 		_, err := size.Digits(in.N)
 		return err
 	case in.N > product.MaxN:
-		return fmt.Errorf("factorial of %d needs %s: %w: the limit is %d",
-			in.N, size.Of(in.N), product.ErrTooLarge, int64(product.MaxN))
+		return fmt.Errorf("factorial of %d needs %s: %w: the limit is %d%s",
+			in.N, size.Of(in.N), product.ErrTooLarge, int64(product.MaxN), size.Instead(in.N, "; "))
 	}
 	return nil
 }

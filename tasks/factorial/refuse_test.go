@@ -23,9 +23,10 @@ func TestComputeRefusesAtOnce(t *testing.T) {
 	}{
 		{factorial.Input{N: -1}, faena.CodePermanent, []string{"-1", "negative"}},
 		{factorial.Input{N: -1, Digits: true}, faena.CodePermanent, []string{"-1", "negative"}},
-		{factorial.Input{N: 1e12}, faena.CodePermanent, []string{"1000000000000", "needs about", "1.0 GiB is available"}},
-		{factorial.Input{N: 1e18}, faena.CodePermanent, []string{"1000000000000000000", "needs about 1", "EiB of memory", "too large"}},
-		{factorial.Input{N: 1 << 62}, faena.CodePermanent, []string{"needs about", "EiB of memory", "the limit is 1099511627776"}},
+		{factorial.Input{N: 1e12}, faena.CodePermanent, []string{"1000000000000", "needs about", "1.0 GiB is available", "free, or count its digits alone by --digits"}},
+		{factorial.Input{N: 1e18}, faena.CodePermanent, []string{"1000000000000000000", "needs more than 1 EiB of memory", "too large"}},
+		{factorial.Input{N: 1e17}, faena.CodePermanent, []string{"the limit is 1099511627776; count its digits alone by --digits"}},
+		{factorial.Input{N: 1 << 62}, faena.CodePermanent, []string{"needs more than 1 EiB of memory (its decimal text alone has more than 1 EiB)", "the limit is 1099511627776"}},
 		{factorial.Input{N: 50_000}, faena.CodePermanent, []string{"213237", "100000"}},
 	} {
 		out, err := factorial.Compute.Run(t.Context(), node, c.in)
@@ -56,7 +57,7 @@ func TestInputNamesN(t *testing.T) {
 		`{"n":1.5}`:                              `field "n": want a whole number, got 1.5`,
 		`[]`:                                     `want an object such as {"n": 5}, got a list`,
 		`{"n":-1}`:                               "factorial of -1: n is negative",
-		`{"n":9223372036854775807}`:              `needs about`,
+		`{"n":9223372036854775807}`:              `needs more than 1 EiB`,
 		`{"n":99999999999999999999}`:             `want a whole number from`,
 		`{"n":-1,"digits":true}`:                 "n is negative",
 		`{"n":500000000000000001,"digits":true}`: "the limit is 500000000000000000",
@@ -93,7 +94,7 @@ func TestCheck(t *testing.T) {
 		{N: 1e18, Digits: true}:     "the limit is 500000000000000000",
 		{N: 5e17, Digits: true}:     "",
 		{N: 5e17 + 1, Digits: true}: "the limit is 500000000000000000",
-		{N: 1<<63 - 1}:              "ZiB of memory",
+		{N: 1<<63 - 1}:              "more than 1 EiB of memory",
 	} {
 		err := o.Check(in)
 		if (err == nil) != (want == "") || err != nil && !strings.Contains(err.Error(), want) {

@@ -57,8 +57,7 @@ var (
 
 	// Batch changes many pictures. It succeeds also if some of them fail, or all:
 	// the summary tells. It fails at once, with CodePermanent and before anything is
-	// written, if the filter is wrong, two outputs would have one name, an output
-	// would replace an input, or nothing can be written to the output directory. It
+	// written, if the filter is wrong, an output would replace an input or another, or nothing can be written to the output directory. It
 	// takes as long as the files take together.
 	Batch = faena.Define[Input, Summary]("images",
 		faena.Queue(Queue), faena.Retry(3, time.Second), faena.Timeout(0), faena.Keep(keepDone, keepFailed))

@@ -175,7 +175,6 @@ func TestBatchRefuses(t *testing.T) {
 		{"relative out", imaging.Input{Files: []string{a}, Out: "out"}, []string{"out", "absolute"}},
 		{"no out", imaging.Input{Files: []string{a}}, []string{"no output directory"}},
 		{"no files", imaging.Input{Out: dir + "/out"}, []string{"no picture"}},
-		{"clash", imaging.Input{Files: []string{in + "/x.webp", in + "/x.png"}, Out: dir + "/out"}, []string{"x.webp", "x.png", "rename"}},
 		{"input", imaging.Input{Files: []string{a}, Out: in}, []string{"replace an input"}},
 		{"input by a link", imaging.Input{Files: []string{a, b, other}, Out: dir + "/mirror", Settings: imaging.Settings{Overwrite: true}}, []string{"replace an input"}},
 		{"clash by links", imaging.Input{Files: []string{x, y}, Out: dir + "/twice"}, []string{"would both become", "place/a.png"}},

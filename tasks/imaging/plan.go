@@ -18,9 +18,9 @@ import (
 // and nothing else.
 //
 // Outputs are named as package file's Plan does: as their inputs, WebP becoming
-// PNG, in directories as the inputs' where two names are the same. What would
-// still be the same, or would replace an input, also by way of links between
-// directories, is an error. A file in an output's place is none: it may be the
+// PNG, in directories as the inputs' where two names are the same, by their full
+// names where they still are. What would replace an input, or by way of links
+// between directories another output, is an error. A file in an output's place is none: it may be the
 // output of an earlier attempt, which only processing tells.
 func Plan(in Input) ([]File, error) {
 	items, err := in.named()

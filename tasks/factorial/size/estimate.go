@@ -67,7 +67,7 @@ func Near(n float64) Estimate {
 
 // String tells what it takes of memory.
 func (e Estimate) String() string {
-	return fmt.Sprintf("about %s of memory (its decimal text alone has %s)", bytesText(e.Peak), bytesText(e.Decimal))
+	return fmt.Sprintf("%s of memory (its decimal text alone has %s)", about(e.Peak), bytesText(e.Decimal))
 }
 
 // Memory says how much memory a process could still take, and what says so.
@@ -108,10 +108,19 @@ type MemoryError struct {
 	Available Memory
 }
 
-// Error names the estimate and what is available.
+// Error names the estimate and what is available, and says what to do.
 func (e *MemoryError) Error() string {
-	return fmt.Sprintf("factorial of %d needs %s, and %s is available (%s)",
-		e.N, e.Estimate, bytesText(float64(e.Available.Bytes)), e.Available.Source)
+	return fmt.Sprintf("factorial of %d needs %s, and %s is available (%s): run it where that much is free%s",
+		e.N, e.Estimate, bytesText(float64(e.Available.Bytes)), e.Available.Source, Instead(e.N, ", or "))
+}
+
+// Instead says, behind and, what can be had of a factorial that is too large: the
+// number of its digits. Where not even that can, it is empty.
+func Instead(n int64, and string) string {
+	if n > MaxN {
+		return ""
+	}
+	return and + "count its digits alone by --digits (in JSON digits)"
 }
 
 // Check returns a *MemoryError if n! needs more memory than is available, and
@@ -126,15 +135,25 @@ func Check(n int64, available Memory) error {
 	return nil
 }
 
+// most is the largest unit that people know, in bytes.
+const most = 1 << 60
+
+func about(b float64) string {
+	if b >= most {
+		return bytesText(b)
+	}
+	return "about " + bytesText(b)
+}
+
 func bytesText(b float64) string {
-	units := []string{"B", "KiB", "MiB", "GiB", "TiB", "PiB", "EiB", "ZiB", "YiB", "RiB", "QiB"}
+	if b >= most {
+		return "more than 1 EiB"
+	}
+	units := []string{"B", "KiB", "MiB", "GiB", "TiB", "PiB"}
 	i := 0
 	for b >= 1024 && i < len(units)-1 {
 		b /= 1024
 		i++
-	}
-	if b >= 1024 {
-		return strconv.FormatFloat(b, 'g', 2, 64) + " " + units[i]
 	}
 	return strconv.FormatFloat(b, 'f', 1, 64) + " " + units[i]
 }

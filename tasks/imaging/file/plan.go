@@ -20,10 +20,13 @@ type Item struct {
 // Plan names an output in outDir for each input, in the order given. Outputs keep
 // the names of their inputs, except that WebP, which is not written, becomes PNG.
 // If two names are the same all outputs lie in directories as the inputs do below
-// their common parent. An input given twice is planned once.
+// their common parent. Where that does not part them, WebP keeps its full name:
+// a.webp becomes a.webp.png beside a.png, with another .png if that is taken, too.
+// The order of the inputs makes no difference. An input given twice is planned
+// once.
 //
-// Names that still clash, and an output that is one of the inputs, are errors
-// that say what to do. Plan looks at no file.
+// An output that is one of the inputs is an error that says what to do. Plan looks
+// at no file.
 func Plan(inputs []string, outDir string) ([]Item, error) {
 	if len(inputs) == 0 {
 		return nil, errors.New("no picture given: name one or more files")
@@ -36,10 +39,10 @@ func Plan(inputs []string, outDir string) ([]Item, error) {
 		return nil, err
 	}
 	flat := func(p path) string { return filepath.Base(p.given) }
-	items, clash := place(ins, outDir, flat)
-	if clash != nil {
+	outs := place(ins, outDir, flat)
+	if len(clashing(outs)) > 0 {
 		root := parent(ins)
-		items, clash = place(ins, outDir, func(p path) string {
+		outs = place(ins, outDir, func(p path) string {
 			rel, err := filepath.Rel(root, p.abs)
 			if err != nil { // on another volume
 				return flat(p)
@@ -47,8 +50,12 @@ func Plan(inputs []string, outDir string) ([]Item, error) {
 			return rel
 		})
 	}
-	if clash != nil {
-		return nil, clash
+	if err := part(outs); err != nil {
+		return nil, err
+	}
+	items := make([]Item, len(outs))
+	for i, o := range outs {
+		items[i] = Item{In: ins[i].given, Out: o.name()}
 	}
 	return items, notInputs(ins, items)
 }
@@ -75,28 +82,69 @@ func distinct(inputs []string) ([]path, error) {
 	return out, nil
 }
 
-// place names the outputs; the error names the first two that are the same.
-func place(ins []path, outDir string, name func(path) string) ([]Item, error) {
-	by := make(map[string]string, len(ins))
-	items := make([]Item, 0, len(ins))
-	for _, p := range ins {
-		out := filepath.Join(outDir, writable(name(p)))
-		if first, taken := by[out]; taken {
-			return nil, fmt.Errorf("%s and %s would both become %s: rename one, or give them different output directories",
-				first, p.given, out)
-		}
-		by[out] = p.given
-		items = append(items, Item{In: p.given, Out: out})
-	}
-	return items, nil
+// output is what an input becomes.
+type output struct {
+	path string // as the input is called
+	to   string // the extension of another format, empty if it keeps its own
+	full int    // how often to is added to the full name; 0 puts it in the place of its own
 }
 
-// writable replaces the extension of a format that is only read.
-func writable(name string) string {
-	if f, ok := codec.FormatOf(name); ok && f != f.Output() {
-		return strings.TrimSuffix(name, filepath.Ext(name)) + "." + string(f.Output())
+func (o output) name() string {
+	switch {
+	case o.to == "":
+		return o.path
+	case o.full == 0:
+		return strings.TrimSuffix(o.path, filepath.Ext(o.path)) + o.to
+	default:
+		return o.path + strings.Repeat(o.to, o.full)
 	}
-	return name
+}
+
+func place(ins []path, outDir string, name func(path) string) []output {
+	outs := make([]output, len(ins))
+	for i, p := range ins {
+		outs[i].path = filepath.Join(outDir, name(p))
+		if f, ok := codec.FormatOf(outs[i].path); ok && f != f.Output() {
+			outs[i].to = "." + string(f.Output())
+		}
+	}
+	return outs
+}
+
+// clashing are the outputs whose name is not theirs alone, by number.
+func clashing(outs []output) []int {
+	by := make(map[string]int, len(outs))
+	for _, o := range outs {
+		by[o.name()]++
+	}
+	var all []int
+	for i, o := range outs {
+		if by[o.name()] > 1 {
+			all = append(all, i)
+		}
+	}
+	return all
+}
+
+// part gives outputs longer names until each has its own. That ends: full names
+// clash with no other full name, only with names that stay.
+func part(outs []output) error {
+	for {
+		same := clashing(outs)
+		if len(same) == 0 {
+			return nil
+		}
+		changed := false
+		for _, i := range same {
+			if outs[i].to != "" {
+				outs[i].full++
+				changed = true
+			}
+		}
+		if !changed {
+			return fmt.Errorf("several inputs would become %s: rename one, or give them different output directories", outs[same[0]].name())
+		}
+	}
 }
 
 // parent returns the deepest directory that all inputs lie in.

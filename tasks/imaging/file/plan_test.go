@@ -2,7 +2,7 @@ package file_test
 
 import (
 	"errors"
-	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -42,10 +42,38 @@ func TestPlan(t *testing.T) {
 			[]string{"/p/ab/x.jpg", "/p/a/x.jpg"},
 			[]file.Item{{In: "/p/ab/x.jpg", Out: "out/ab/x.jpg"}, {In: "/p/a/x.jpg", Out: "out/a/x.jpg"}},
 		},
+		{"one stem", []string{"a.webp", "a.png"}, []file.Item{{In: "a.webp", Out: "out/a.webp.png"}, {In: "a.png", Out: "out/a.png"}}},
+		{"one stem, read only", []string{"a.webp", "a.WEBP"}, []file.Item{{In: "a.webp", Out: "out/a.webp.png"}, {In: "a.WEBP", Out: "out/a.WEBP.png"}}},
+		{
+			"one stem in two directories",
+			[]string{"a/x.png", "b/x.webp"},
+			[]file.Item{{In: "a/x.png", Out: "out/a/x.png"}, {In: "b/x.webp", Out: "out/b/x.png"}},
+		},
+		{
+			"one stem in one of two directories",
+			[]string{"a/x.png", "b/y.jpg", "a/x.webp"},
+			[]file.Item{{In: "a/x.png", Out: "out/a/x.png"}, {In: "b/y.jpg", Out: "out/b/y.jpg"}, {In: "a/x.webp", Out: "out/a/x.webp.png"}},
+		},
+		{
+			"full name taken",
+			[]string{"a.webp", "a.png", "a.webp.png", "b.webp"},
+			[]file.Item{{In: "a.webp", Out: "out/a.webp.png.png"}, {In: "a.png", Out: "out/a.png"}, {In: "a.webp.png", Out: "out/a.webp.png"}, {In: "b.webp", Out: "out/b.png"}},
+		},
+		{
+			"full name taken by what is changed, too",
+			[]string{"a.webp", "a.png", "a.webp.webp"},
+			[]file.Item{{In: "a.webp", Out: "out/a.webp.png.png"}, {In: "a.png", Out: "out/a.png"}, {In: "a.webp.webp", Out: "out/a.webp.webp.png"}},
+		},
 	} {
 		got, err := file.Plan(c.in, "out")
 		if diff := cmp.Diff(c.want, got); diff != "" || err != nil {
 			t.Errorf("Plan(%s) = %v (-want +got):\n%s", c.name, err, diff)
+		}
+		slices.Reverse(c.in)
+		got, err = file.Plan(c.in, "out")
+		slices.Reverse(got)
+		if diff := cmp.Diff(c.want, got); c.name != "twice" && (diff != "" || err != nil) {
+			t.Errorf("Plan(%s, reversed) = %v (-want +got):\n%s", c.name, err, diff)
 		}
 	}
 }
@@ -60,7 +88,6 @@ func TestPlanRefuses(t *testing.T) {
 		{"no input", "out", nil, "name one or more files"},
 		{"no directory", "", []string{"a.jpg"}, "no output directory"},
 		{"empty name", "out", []string{"a.jpg", ""}, "leave it out"},
-		{"clash", "out", []string{"a.webp", "a.png"}, "a.webp and a.png would both become " + filepath.Join("out", "a.png")},
 		{"own directory", ".", []string{"a.jpg"}, "choose another output directory"},
 		{"directory of another", "d", []string{"a.jpg", "d/a.jpg"}, "choose another output directory"},
 	} {
