@@ -11,14 +11,18 @@ import (
 	"github.com/faena-dev/faena/tasks/factorial/product"
 )
 
-// pieceDigits is the most digits that are written in base ten at once, one or two
-// seconds' work. To divide less among children takes longer than it saves.
-const pieceDigits = 6_000_000
+const (
+	// splitDigits is the most digits that are written in base ten at once: to divide
+	// less among children takes longer than it saves.
+	splitDigits = 6_000_000
+	// pieceDigits is the most digits of a piece of more, a second's work.
+	pieceDigits = 3_500_000
+)
 
 // pieces says how a number of so many digits is written: it is halved so many
 // times, into pieces of so many digits. It is the same on all machines, as parts.
 func pieces(digits int64) (halvings int, each int64) {
-	for digits>>halvings > pieceDigits {
+	for digits > splitDigits && digits>>halvings > pieceDigits {
 		halvings++
 	}
 	return halvings, (digits + 1<<halvings - 1) >> halvings
