@@ -26,7 +26,9 @@ func rival(t *testing.T, h *held, run *engine.Run, copySeq uint64, record bool) 
 	if rec.CopySeq = copySeq; record {
 		h.publish("faena.log.0", engine.AppendRecord(nil, &rec))
 	}
-	if err := h.other.Flush(); err != nil {
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	defer cancel()
+	if err := h.other.FlushWithContext(ctx); err != nil {
 		t.Fatalf("flush: %v", err)
 	}
 }
