@@ -71,3 +71,30 @@ func TestEngineThatCannotGoOn(t *testing.T) {
 		})
 	}
 }
+
+// A node can be opened on the engine of one that was closed, and executes.
+func TestNodeAfterAnother(t *testing.T) {
+	t.Parallel()
+	ctx := t.Context()
+	eng, err := embedded.Open(ctx, embedded.Options{Dir: filepath.Join(t.TempDir(), "data"), Durability: embedded.Fast})
+	if err != nil {
+		t.Fatalf("Open = %v", err)
+	}
+	defer eng.Close() //nolint:errcheck // the test is over
+	double := faena.Define[int, int]("double")
+	for i := range 3 {
+		n, err := faena.Open(ctx, eng, faena.Options{Slots: 1})
+		if err != nil {
+			t.Fatalf("Open = %v", err)
+		}
+		if err := n.Handle(double.With(func(_ context.Context, i int) (int, error) { return 2 * i, nil })); err != nil {
+			t.Fatalf("Handle of node %d = %v", i, err)
+		}
+		if got, err := double.Run(ctx, n, i); err != nil || got != 2*i {
+			t.Errorf("Run on node %d = %d, %v, want %d", i, got, err, 2*i)
+		}
+		if err := n.Close(); err != nil {
+			t.Errorf("Close = %v", err)
+		}
+	}
+}

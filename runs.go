@@ -449,7 +449,19 @@ func (n *Node) Watch(ctx context.Context, id ID) iter.Seq2[*Info, error] {
 func (n *Node) abandon(ctx context.Context, ids []ID) {
 	ctx, cancel := context.WithTimeout(ctx, abandonTime)
 	defer cancel()
-	if _, err := n.Cancel(ctx, ids...); err != nil {
+	_, err := n.Cancel(ctx, ids...)
+	for err != nil && engine.CodeOf(err) == CodeUnavailable && !n.isClosed() { // a server that starts anew, perhaps
+		t := time.NewTimer(askAgain)
+		select {
+		case <-t.C:
+			_, err = n.Cancel(ctx, ids...)
+			continue
+		case <-ctx.Done():
+			t.Stop()
+		}
+		break
+	}
+	if err != nil {
 		n.report(&Error{Code: engine.CodeOf(err), Op: fmt.Sprintf("cancel %d runs", len(ids)), Err: err})
 	}
 }

@@ -22,7 +22,7 @@ type Engine interface {
 	Control
 
 	// Work starts this process's worker: it takes runs of the tasks that are
-	// then announced with Worker.Handle. An engine has at most one.
+	// then announced with Worker.Handle. An engine has at most one at a time.
 	Work(WorkOptions) (Worker, error)
 
 	// Done is closed when the engine is closed or cannot go on; Err then tells why.

@@ -150,6 +150,7 @@ func (d *doubts) decide(queue string, items []*item) (held []*item) {
 		return nil
 	}
 	var void, lost, park, start []*item
+	now := time.Now()
 	w.mu.Lock()
 	for i, it := range items {
 		k := said[i]
@@ -161,7 +162,7 @@ func (d *doubts) decide(queue string, items []*item) (held []*item) {
 		switch {
 		case it.settled: // handed back, because this worker stops
 			continue
-		case engine.State(k.State).Terminal(), k.State != 0 && rev > it.run.Rev:
+		case engine.State(k.State).Terminal(), k.State != 0 && rev > it.run.Rev, k.State == 0 && it.run.Doubt && forgotten(&it.run, now):
 			it.settled = true
 			void = append(void, it)
 			continue
@@ -203,6 +204,17 @@ func (d *doubts) decide(queue string, items []*item) (held []*item) {
 		w.push(start...)
 	}
 	return held
+}
+
+// forgotten tells whether a run that the index does not know, although it has read
+// the run's message, may have ended so long ago that it has left the index: nothing
+// else takes a run out of it.
+func forgotten(r *engine.Run, now time.Time) bool {
+	born := r.ID.Time()
+	if at := time.UnixMilli(r.At); at.After(born) {
+		born = at
+	}
+	return now.Sub(born) > time.Duration(min(r.Keep[0], r.Keep[1]))*time.Second
 }
 
 // deaths counts the recorded ones, and one for a message that was delivered

@@ -57,12 +57,31 @@ func startFollower(ctx context.Context, e *Engine) (*follower, error) {
 	f.read.Store(from)
 	f.seen.Store(from)
 	if e.cfg.Commit != nil {
+		if err := f.commitOld(ctx); err != nil {
+			return nil, err
+		}
 		f.held = make(chan segment, heldMost)
 		e.wg.Go(f.release)
 	}
 	t, err := e.tail(subjectLog, from+1, f.take)
 	f.tail = t
 	return f, err
+}
+
+// commitOld syncs once for all that the log holds by now. Else each segment of a
+// long log would wait for a sync of its own when the index is built anew.
+func (f *follower) commitOld(ctx context.Context) error {
+	if f.e.holder == nil {
+		return nil
+	}
+	last, err := f.e.last(ctx, streamLog)
+	if err != nil || last == 0 {
+		return err
+	}
+	if err := f.e.cfg.Commit.WaitMark(ctx, last); err != nil {
+		return fmt.Errorf("sync the log: %w", err)
+	}
+	return nil
 }
 
 func (f *follower) stop() {

@@ -11,6 +11,7 @@ import (
 func (w *worker) Stop(ctx context.Context) error {
 	if !w.once.Swap(true) {
 		w.stop(ctx)
+		w.e.worker.CompareAndSwap(w, nil) // there may be another
 	}
 	<-w.done
 	return nil
@@ -98,15 +99,25 @@ func (w *worker) notBegunLocked() []*item {
 	return back
 }
 
+// waitingGrace is how long a worker that stops waits for attempts that only wait
+// for other runs: those are executed nowhere, perhaps, and the attempts find them
+// again when they are made anew.
+const waitingGrace = 3 * time.Second
+
 // settleAll waits until no attempt is under way, and no batch half expanded.
 func (w *worker) settleAll(ctx context.Context) {
 	t := time.NewTicker(2 * time.Millisecond)
 	defer t.Stop()
+	var turns uint64
+	idle := time.Now() // since when nothing has moved, and all that is left waits for other runs
 	for {
 		w.mu.Lock()
-		n := w.busy + w.waiting + w.expands
+		n, waits := w.busy+w.waiting+w.expands, w.waiting > 0 && w.busy+w.expands == 0
+		if !waits || w.turns != turns {
+			idle, turns = time.Now(), w.turns
+		}
 		w.mu.Unlock()
-		if n == 0 || ctx.Err() != nil {
+		if n == 0 || ctx.Err() != nil || waits && time.Since(idle) > waitingGrace {
 			return
 		}
 		select {

@@ -69,9 +69,9 @@ func (x *Index) Apply(changes []Change) (Applied, error) {
 			c := &changes[i]
 			at, ok := w.pos[c.Pos]
 			if !ok {
-				at = x.positions[c.Pos] // written under mu only
+				at, ok = x.positions[c.Pos] // written under mu only
 			}
-			if c.Seq <= at.Seq {
+			if ok && c.Seq <= at.Seq { // the first may be 0: a mark
 				a.Skipped++
 				continue
 			}

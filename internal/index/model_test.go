@@ -70,7 +70,7 @@ func newModel() *model {
 func (m *model) apply(changes []index.Change) (a index.Applied) {
 	var marks [][2]index.ID
 	for _, c := range changes {
-		if c.Seq <= m.pos[c.Pos].Seq {
+		if at, ok := m.pos[c.Pos]; ok && c.Seq <= at.Seq {
 			a.Skipped++
 			continue
 		}

@@ -2,6 +2,7 @@ package crawl
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"net/http"
@@ -14,7 +15,8 @@ import (
 
 const (
 	robotsKeep    = 24 * time.Hour   // RFC 9309, 2.4
-	robotsRefusal = 10 * time.Minute // how long an unreachable one forbids all
+	robotsRefusal = 10 * time.Minute // how long one that cannot be read forbids all
+	robotsSilence = 10 * time.Second // how long a server that does not answer is not asked again
 	robotsHops    = 5
 	robotsCached  = 10_000
 )
@@ -74,7 +76,11 @@ func (c *robotsCache) get(ctx context.Context, origin string, last bool) (rules 
 	case again && !last || ctx.Err() != nil:
 		return nil, true, err
 	default:
-		e.rules, e.err, e.until = robots.DenyAll(), err, time.Now().Add(robotsRefusal)
+		keep := robotsRefusal
+		if _, silent := errors.AsType[*noAnswerError](err); silent {
+			keep = robotsSilence
+		}
+		e.rules, e.err, e.until = robots.DenyAll(), err, time.Now().Add(keep)
 	}
 	return e.rules, true, e.err
 }
