@@ -239,6 +239,25 @@ func (a *app) open(ctx context.Context, d *direct, dir *workdir.Dir) (*session, 
 	return s, nil
 }
 
+// submitFor is how long a submission may go on after its command was interrupted:
+// what is executed already must be known, to be resumed.
+const submitFor = 2 * time.Second
+
+// lingering is a context that ends some time after another.
+func lingering(ctx context.Context, d time.Duration) (context.Context, context.CancelFunc) {
+	longer, cancel := context.WithCancelCause(context.WithoutCancel(ctx))
+	stop := context.AfterFunc(ctx, func() {
+		t := time.NewTimer(d)
+		defer t.Stop()
+		select {
+		case <-t.C:
+			cancel(context.Cause(ctx))
+		case <-longer.Done():
+		}
+	})
+	return longer, func() { stop(); cancel(nil) }
+}
+
 // work submits the job's runs, or finds those that an earlier process submitted,
 // and attends to them.
 func (a *app) work(ctx context.Context, node *faena.Node, j job, dir *workdir.Dir) error {
@@ -249,7 +268,9 @@ func (a *app) work(ctx context.Context, node *faena.Node, j job, dir *workdir.Di
 	if len(ids) > 0 {
 		err = j.attach(ctx, node, ids)
 	} else {
-		err = j.submit(ctx, node, faena.Tags(jobTag, dir.ID), faena.Keep(keepWork, keepWork))
+		sctx, stop := lingering(ctx, submitFor)
+		err = j.submit(sctx, node, faena.Tags(jobTag, dir.ID), faena.Keep(keepWork, keepWork))
+		stop()
 	}
 	if err != nil {
 		return err

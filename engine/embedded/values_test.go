@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/base64"
+	"encoding/json"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -278,12 +279,19 @@ func (s *store) put(name string, whole bool) {
 		}
 		return
 	}
-	b, err := s.js.ObjectStore(ctx, "FAENA_VALUES")
+	meta, err := json.Marshal(jetstream.ObjectInfo{
+		ObjectMeta: jetstream.ObjectMeta{Name: name}, Bucket: "FAENA_VALUES", NUID: name, Size: 5, Chunks: 1,
+	})
 	if err != nil {
-		s.t.Fatalf("open the object store: %v", err)
+		s.t.Fatal(err)
 	}
-	if _, err := b.PutString(ctx, name, "value"); err != nil {
-		s.t.Fatalf("store an object: %v", err)
+	for subject, data := range map[string][]byte{ // as the library's Put does, which leaves a goroutine behind at times
+		"$O.FAENA_VALUES.C." + name: []byte("value"),
+		"$O.FAENA_VALUES.M." + base64.URLEncoding.EncodeToString([]byte(name)): meta,
+	} {
+		if _, err := s.js.Publish(ctx, subject, data); err != nil {
+			s.t.Fatalf("store an object: %v", err)
+		}
 	}
 }
 
