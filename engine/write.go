@@ -20,6 +20,7 @@ const (
 	WriteHome       Write = "home"       // a long run moves out of its queue
 	WriteMembers    Write = "members"    // which nodes are alive
 	WriteResolved   Write = "resolved"   // which copies of failed runs count
+	WriteRetried    Write = "retried"    // which failed runs were retried
 	WriteCheckpoint Write = "checkpoint" // what the next attempt resumes from
 	WriteObject     Write = "object"     // a large value
 	WriteAck        Write = "ack"        // a queue's message is done with
@@ -31,7 +32,7 @@ const (
 func Writes() []Write {
 	return []Write{
 		WriteEnvelope, WriteStage, WriteManifest, WriteStarted, WriteRecord, WriteFailed, WriteDelayed, WriteParked,
-		WriteCancel, WriteHome, WriteMembers, WriteResolved, WriteCheckpoint, WriteObject, WriteAck, WriteForget, WriteSync,
+		WriteCancel, WriteHome, WriteMembers, WriteResolved, WriteRetried, WriteCheckpoint, WriteObject, WriteAck, WriteForget, WriteSync,
 	}
 }
 

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"os"
 	"strconv"
 	"time"
@@ -11,10 +12,13 @@ import (
 	"github.com/spf13/pflag"
 
 	"github.com/faena-dev/faena"
+	"github.com/faena-dev/faena/engine/embedded"
 )
 
 // Main runs the program with commands made for tests.
-func Main() { os.Exit(start([]direct{steps(), words(), deafs(), factorials(), images(), scrapes()})) }
+func Main() {
+	os.Exit(start([]direct{steps(), words(), deafs(), hungs(), factorials(), images(), scrapes()}))
+}
 
 // What a shutdown may take.
 const (
@@ -121,6 +125,30 @@ func deafs() direct {
 		setup: func(*pflag.FlagSet) func([]string) (job, error) {
 			return func(args []string) (job, error) {
 				return &work[deafIn, int]{task: deafTask, inputs: []deafIn{{args[0]}}, last: func(console) error { return nil }}, nil
+			}
+		},
+	}
+}
+
+// hungs serves until its server hangs, which it does at its first start.
+func hungs() direct {
+	return direct{
+		use: "hung LOG", short: "Start again, once",
+		setup: func(*pflag.FlagSet) func([]string) (job, error) {
+			return func(args []string) (job, error) {
+				before, err := os.ReadFile(args[0])
+				if err != nil && !errors.Is(err, os.ErrNotExist) {
+					return nil, err
+				}
+				if err := appendLine(args[0], strconv.Itoa(os.Getpid())); err != nil {
+					return nil, err
+				}
+				if len(before) > 0 {
+					return nil, &fault{exitFailed, errors.New("once is enough")}
+				}
+				ctx, cancel := context.WithCancelCause(context.Background())
+				cancel(fmt.Errorf("start the embedded server again: %w", embedded.ErrHung))
+				return nil, new(app).until(ctx, nil, faena.Options{Logger: slog.New(slog.NewTextHandler(os.Stderr, nil))})
 			}
 		},
 	}

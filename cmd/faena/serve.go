@@ -229,10 +229,14 @@ func (s *serving) explain(err error) error {
 }
 
 // until serves until ctx ends, then closes in order. It is no error to have been
-// asked to end by a signal.
+// asked to end by a signal. A process whose server hangs starts itself again.
 func (a *app) until(ctx context.Context, s *session, opts faena.Options) error {
 	<-ctx.Done()
 	cause := context.Cause(ctx)
+	if errors.Is(cause, embedded.ErrHung) { // nothing in this process ends it
+		opts.Logger.WarnContext(ctx, "this process starts itself again, as after a crash", "error", cause)
+		return errors.Join(cause, again())
+	}
 	sig := signalled(ctx)
 	asked := sig != nil
 	if asked {

@@ -85,6 +85,7 @@ type Engine struct {
 	opened  atomic.Pointer[natsengine.Engine] // for what goes on beside its opening
 	full    atomic.Bool                       // a write has failed for want of space, or may have
 	anew    atomic.Bool                       // the server has been started again
+	tell    chan struct{}                     // others are to be told of space
 	stop    chan struct{}
 	wg      sync.WaitGroup
 	closeMu sync.Mutex
@@ -107,7 +108,7 @@ func Open(ctx context.Context, o Options) (*Engine, error) {
 	if o.Dir == "" {
 		return nil, invalid("no data directory given")
 	}
-	e := &Engine{o: o, log: o.Logger, stop: make(chan struct{})}
+	e := &Engine{o: o, log: o.Logger, tell: make(chan struct{}, 1), stop: make(chan struct{})}
 	if err := e.open(ctx); err != nil {
 		err = e.advise(err) // before the directory is closed
 		e.Close()           //nolint:errcheck,gosec // the first error counts
@@ -183,6 +184,7 @@ func (e *Engine) open(ctx context.Context) error {
 		}
 	}
 	e.wg.Go(e.watchSpace)
+	e.wg.Go(e.tellSpace)
 	return nil
 }
 
@@ -228,7 +230,7 @@ func (e *Engine) failing(err error) error {
 func (e *Engine) dial(opts ...nats.Option) (*nats.Conn, error) {
 	all := []nats.Option{
 		nats.InProcessServer(inProcess{e}), nats.MaxReconnects(-1), nats.ReconnectWait(20 * time.Millisecond), nats.ReconnectJitter(0, 0),
-		nats.Token(e.secret), nats.Name("embedded"),
+		nats.Token(e.secret), nats.Name("embedded"), nats.FlusherTimeout(flushTime),
 	}
 	nc, err := nats.Connect("", append(all, opts...)...)
 	if err != nil {
@@ -236,6 +238,10 @@ func (e *Engine) dial(opts ...nats.Option) (*nats.Conn, error) {
 	}
 	return nc, nil
 }
+
+// flushTime is what a write may take to a server that met a full disk and reads no
+// more: until then the connection's other callers wait for it, and so does Close.
+const flushTime = 10 * time.Second
 
 // inProcess gives connections to the server that runs now.
 type inProcess struct{ e *Engine }
@@ -336,18 +342,27 @@ func (e *Engine) Close() error {
 	if e.Engine != nil {
 		e.Engine.Close() //nolint:errcheck,gosec // gives none
 	}
-	ended := stopServer(e.srv.Swap(nil))
+	ended := stopServer(e.srv.Swap(nil), stopTime)
 	if e.dir != nil {
 		return errors.Join(ended, e.dir.close(e.Engine != nil && ended == nil && !e.anew.Load()))
 	}
 	return ended
 }
 
-// stopTime is what a server gets to end. One that met a full disk may wait for
-// itself for ever.
-const stopTime = 20 * time.Second
+// ErrHung says that the embedded server met a full disk and does not end: within
+// this process its data directory cannot be opened again. Nothing that was
+// accepted is lost. It is what the engine failed with, see [Options.Fatal].
+var ErrHung = errors.New("the embedded server hangs: end this process and start it again; nothing that was accepted is lost")
 
-func stopServer(s *server.Server) error {
+// What a server gets to end. One that met a full disk may wait for itself for
+// ever: nats-server 2.15 purges with its store's lock held, and takes it again
+// when a write fails meanwhile.
+const (
+	stopTime = 20 * time.Second
+	hangTime = 10 * time.Second // when a full disk made it necessary
+)
+
+func stopServer(s *server.Server, within time.Duration) error {
 	if s == nil {
 		return nil
 	}
@@ -357,13 +372,13 @@ func stopServer(s *server.Server) error {
 		s.Shutdown()
 		s.WaitForShutdown()
 	}()
-	t := time.NewTimer(stopTime)
+	t := time.NewTimer(within)
 	defer t.Stop()
 	select {
 	case <-done:
 		return nil
 	case <-t.C:
-		return &engine.Error{Code: engine.CodeInternal, Op: "stop the embedded server", Err: fmt.Errorf("it hangs after %v: end this process and start it again; nothing that was accepted is lost", stopTime)}
+		return &engine.Error{Code: engine.CodeInternal, Op: "stop the embedded server", Err: fmt.Errorf("%w (waited %v)", ErrHung, within)}
 	}
 }
 

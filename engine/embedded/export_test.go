@@ -3,6 +3,7 @@ package embedded
 import (
 	"context"
 	"log/slog"
+	"sync"
 
 	"github.com/nats-io/nats.go"
 
@@ -21,6 +22,22 @@ func (e *Engine) Join(ctx context.Context, name string, hook engine.WriteHook) (
 
 // Conn is a connection to e's server, to write what another process would.
 func (e *Engine) Conn() (*nats.Conn, error) { return e.dial() }
+
+// Hang makes the server wait for ever when it is told to end, until the function
+// that it gives is called.
+func (e *Engine) Hang() func() {
+	ended := make(chan struct{})
+	e.srv.Load().SetLoggerV2(hanging{serverLog{e.log, e}, ended}, false, false, false)
+	return sync.OnceFunc(func() { close(ended) })
+}
+
+// hanging holds up what it is told of: the server's end begins with a notice.
+type hanging struct {
+	serverLog
+	ended chan struct{}
+}
+
+func (h hanging) Noticef(string, ...any) { <-h.ended }
 
 // Restart stops the server and starts it again, as after a full disk.
 func (e *Engine) Restart() { e.restart() }

@@ -150,7 +150,10 @@ func (e *Engine) watchSpace() {
 		}
 		if now := time.Now(); news || now.Sub(told) >= spaceEvery {
 			told = now
-			e.TellSpace(e.accepting(), hold)
+			select {
+			case e.tell <- struct{}{}:
+			default: // it is to be told already
+			}
 		}
 		switch {
 		case free < 8*e.o.MinFree:
@@ -159,6 +162,19 @@ func (e *Engine) watchSpace() {
 			t.Reset(shortEvery)
 		default:
 			t.Reset(spaceEvery)
+		}
+	}
+}
+
+// tellSpace tells other processes, beside watchSpace: a server that hangs takes
+// nothing, and has to be found out.
+func (e *Engine) tellSpace() {
+	for {
+		select {
+		case <-e.stop:
+			return
+		case <-e.tell:
+			e.TellSpace(e.accepting(), e.hold.Load())
 		}
 	}
 }
@@ -174,7 +190,7 @@ func (e *Engine) restart() bool {
 	e.log.Warn("there is space again: the embedded server starts anew")
 	e.Restarts()
 	e.anew.Store(true)
-	err := stopServer(e.srv.Swap(nil))
+	err := stopServer(e.srv.Swap(nil), hangTime)
 	if err == nil {
 		e.full.Store(false)
 		err = e.startServer()

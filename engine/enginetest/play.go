@@ -226,6 +226,8 @@ func (p *play) script() {
 	p.submit(0, good, b.run("echo", strings.Repeat("z", large)))
 	p.submit(0, good, b.run("save", ""))
 	p.submit(0, []engine.State{engine.Failed}, b.run("fail", strings.Repeat("f", large)))
+	again := b.run("fail", "")
+	p.submit(0, []engine.State{engine.Failed}, again)
 	p.submit(1, good, b.run("echo", "3"), b.run("echo", "4"))
 	pad := strings.Repeat("p", 150<<10)
 	p.submit(2, good, b.run("echo", pad+"1"), b.run("echo", pad+"2"))
@@ -239,6 +241,7 @@ func (p *play) script() {
 	for _, r := range []engine.Run{unknown, later, never} {
 		p.cancel(r.ID)
 	}
+	p.retry(again.ID)
 }
 
 // alive opens the engine again if it was killed.
@@ -319,6 +322,40 @@ func (p *play) cancel(id engine.ID) {
 		}
 	}
 	b.t.Errorf("Cancel(%v, %s) failed three times, want once at most", id, q.run.Task)
+}
+
+// retry retries a run that fails once it has failed.
+func (p *play) retry(id engine.ID) {
+	b := p.b
+	q := p.find(id)
+	var err error
+	for range 60 {
+		p.alive()
+		var ids []engine.ID
+		ids, err = b.client.Retry(b.ctx(), []engine.ID{id})
+		if b.life(b.client).dead.Load() {
+			continue // nobody heard what it said: ask again
+		}
+		if engine.CodeOf(err) == engine.CodeConflict {
+			if i, gerr := b.client.Get(b.ctx(), id); gerr == nil && i.RetriedBy != "" {
+				ids, err = make([]engine.ID, 1), nil
+				if ids[0], err = engine.ParseID(i.RetriedBy); err != nil {
+					b.t.Fatalf("retried by %q: %v", i.RetriedBy, err)
+				}
+			}
+		}
+		if err == nil {
+			run := q.run
+			run.ID, run.RetryOf = ids[0], id
+			p.parts = append(p.parts, &part{run: run, acked: true, end: q.end})
+			return
+		}
+		if engine.CodeOf(err) == engine.CodeNotFound && !q.acked {
+			return
+		}
+		b.sleep(time.Second)
+	}
+	b.t.Errorf("Retry(%v) = %v for a minute, want that it is retried", id, err)
 }
 
 func (p *play) find(id engine.ID) *part {

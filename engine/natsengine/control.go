@@ -240,47 +240,54 @@ func (h *holder) retry(ctx context.Context, ids []engine.ID) ([]engine.ID, error
 	h.retryMu.Lock()
 	defer h.retryMu.Unlock()
 	runs := make([]engine.Run, 0, len(ids))
+	var last time.Time // until when one of them may be looked at
 	out := make([]engine.ID, 0, len(ids))
 	made := make(map[engine.ID]engine.ID, len(ids))
 	for _, id := range ids {
 		if made[id].IsZero() {
-			run, err := h.again(ctx, id)
+			run, until, err := h.again(ctx, id)
 			if err != nil {
 				return nil, &engine.Error{Code: engine.CodeOf(err), Op: "retry", Err: err}
 			}
 			runs, made[id] = append(runs, *run), run.ID
+			if until.After(last) {
+				last = until
+			}
 		}
 		out = append(out, made[id])
 	}
 	if err := h.e.Submit(ctx, runs); err != nil {
 		return nil, err
 	}
+	if err := h.noteRetried(ctx, runs, last); err != nil && h.e.written(err) != nil {
+		h.e.log.WarnContext(ctx, "an index that is built anew may not know that these runs were retried", "runs", len(runs), "error", err)
+	}
 	return out, h.barrier(ctx, h.e.wrote.all())
 }
 
-// again is a new run of an ended one.
-func (h *holder) again(ctx context.Context, id engine.ID) (*engine.Run, error) {
+// again is a new run of an ended one, and until when that one is kept.
+func (h *holder) again(ctx context.Context, id engine.ID) (*engine.Run, time.Time, error) {
 	row, err := h.row(ctx, id)
 	if err != nil {
-		return nil, err
+		return nil, time.Time{}, err
 	}
 	state := engine.State(row.State)
 	if state != engine.Failed && state != engine.Cancelled {
-		return nil, &engine.Error{Code: engine.CodeConflict, Err: fmt.Errorf("run %s is %s: only failed and cancelled runs are retried", id, state)}
+		return nil, time.Time{}, &engine.Error{Code: engine.CodeConflict, Err: fmt.Errorf("run %s is %s: only failed and cancelled runs are retried", id, state)}
 	}
 	if row.RetriedBy != (index.ID{}) {
-		return nil, &engine.Error{Code: engine.CodeConflict, Err: fmt.Errorf("run %s was retried already, by %s", id, engine.ID(row.RetriedBy))}
+		return nil, time.Time{}, &engine.Error{Code: engine.CodeConflict, Err: fmt.Errorf("run %s was retried already, by %s", id, engine.ID(row.RetriedBy))}
 	}
 	run, _, err := h.stored(ctx, row)
 	if err != nil {
-		return nil, err
+		return nil, time.Time{}, err
 	}
 	if run == nil {
-		return nil, &engine.Error{Code: engine.CodeNotFound, Err: fmt.Errorf("the input of run %s is gone: submit it anew", id)}
+		return nil, time.Time{}, &engine.Error{Code: engine.CodeNotFound, Err: fmt.Errorf("the input of run %s is gone: submit it anew", id)}
 	}
 	if run.Input.Apart {
 		if run.Input.Data, err = h.e.objects.get(ctx, run.Input.Name); err != nil {
-			return nil, err
+			return nil, time.Time{}, err
 		}
 		run.Input.Apart = false
 	}
@@ -289,7 +296,7 @@ func (h *holder) again(ctx context.Context, id engine.ID) (*engine.Run, error) {
 	if run.Deadline != 0 && run.Deadline <= time.Now().UnixMilli() {
 		run.Deadline = 0
 	}
-	return run, nil
+	return run, time.UnixMilli(row.End).Add(time.Duration(row.Keep) * time.Second), nil
 }
 
 // forever is until when a queue is paused.

@@ -48,6 +48,9 @@ func (h *holder) recoverFailed(ctx context.Context) error {
 	if done { // the log tells of newer ones
 		return nil
 	}
+	if err := h.recoverRetried(ctx); err != nil {
+		return err
+	}
 	upto, err := h.resolvedUpto(ctx)
 	if err != nil {
 		return err

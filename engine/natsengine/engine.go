@@ -446,6 +446,7 @@ const (
 	posDelayed = "delayed"
 	posHome    = "home"
 	posFailed  = "failed"
+	posRetried = "retried"
 )
 
 func posQueue(queue string) string { return "q." + queue }

@@ -18,6 +18,8 @@ type change struct {
 	seq  uint64
 	time int64
 	rows []index.Row
+
+	marks []index.Mark
 }
 
 // change makes an empty one, of what has been applied if there is any.
@@ -36,6 +38,7 @@ func (h *holder) recycle(batch []*change) {
 		if cap(c.rows) > feedRows {
 			continue
 		}
+		c.marks = nil
 		clear(c.rows)
 		c.rows = c.rows[:0]
 		h.spare.Put(c)
@@ -196,7 +199,7 @@ func (h *holder) apply(batch []*change) {
 	}
 	changes := make([]index.Change, len(batch))
 	for i, c := range batch {
-		changes[i] = index.Change{Pos: c.pos, Seq: c.seq, Time: c.time, Rows: c.rows}
+		changes[i] = index.Change{Pos: c.pos, Seq: c.seq, Time: c.time, Rows: c.rows, Marks: c.marks}
 	}
 	for pause := 50 * time.Millisecond; ; pause = min(2*pause, 2*time.Second) {
 		_, err := h.ix.Apply(changes)

@@ -158,6 +158,8 @@ func positionStream(pos string) string {
 		return streamHome
 	case posFailed:
 		return streamFailed
+	case posRetried:
+		return streamRetried
 	default:
 		return queueStream(pos[len("q."):])
 	}
@@ -432,6 +434,8 @@ func positionSubject(pos string) string {
 		return subjectHome + "*"
 	case posFailed:
 		return subjectFailed
+	case posRetried:
+		return subjectRetried
 	default:
 		return queueSubject(pos[len("q."):])
 	}

@@ -7,7 +7,7 @@ import (
 	"github.com/faena-dev/faena/engine"
 )
 
-// Names of streams and subjects. Streams: one per queue, and the six below.
+// Names of streams and subjects. Streams: one per queue, and those below.
 // Subjects never hold a run's id where runs are many.
 const (
 	prefix          = "faena"
@@ -16,6 +16,7 @@ const (
 	streamDelayed   = "FAENA_DELAYED"
 	streamStage     = "FAENA_STAGE"
 	streamFailed    = "FAENA_FAILED"
+	streamRetried   = "FAENA_RETRIED"
 	streamCancelled = "FAENA_CANCELLED"
 	streamHome      = "FAENA_HOME"
 	streamSaved     = "FAENA_SAVED" // checkpoints
@@ -25,6 +26,7 @@ const (
 	subjectLog       = prefix + ".log.0"
 	subjectStage     = prefix + ".stage." // batch
 	subjectFailed    = prefix + ".failed"
+	subjectRetried   = prefix + ".retried"
 	subjectCancelled = prefix + ".cancelled." // run
 	subjectHome      = prefix + ".home."      // run
 	subjectSaved     = prefix + ".saved."     // run

@@ -35,6 +35,7 @@ func streams() []jetstream.StreamConfig {
 		{Name: streamDelayed, Subjects: []string{prefix + ".d.>"}, AllowDirect: true, AllowMsgSchedules: true, AllowRollup: true},
 		{Name: streamStage, Subjects: []string{subjectStage + "*"}, AllowDirect: true},
 		{Name: streamFailed, Subjects: []string{subjectFailed}, AllowDirect: true, AllowMsgTTL: true},
+		{Name: streamRetried, Subjects: []string{subjectRetried}, AllowDirect: true, AllowMsgTTL: true},
 		{Name: streamCancelled, Subjects: []string{subjectCancelled + "*"}, AllowDirect: true, MaxMsgsPerSubject: 1},
 		{Name: streamHome, Subjects: []string{subjectHome + "*"}, AllowDirect: true, MaxMsgsPerSubject: 1},
 		{Name: streamSaved, Subjects: []string{subjectSaved + "*"}, AllowDirect: true, MaxMsgsPerSubject: 1},

@@ -158,13 +158,15 @@ func (c *cluster) startWith(r role, who string, f *os.File) *process {
 
 // watch reads what the process says until its end.
 func (p *process) watch(out io.Reader) {
+	ready := sync.OnceFunc(func() { close(p.ready) }) // twice if it starts itself again
+	done := sync.OnceFunc(func() { close(p.done) })
 	s := bufio.NewScanner(out)
 	for s.Scan() {
 		switch s.Text() {
 		case "ready":
-			close(p.ready)
+			ready()
 		case "done":
-			close(p.done)
+			done()
 		}
 	}
 	p.err = p.cmd.Wait()

@@ -19,6 +19,8 @@ import (
 	"testing"
 	"time"
 
+	"golang.org/x/sys/unix"
+
 	"github.com/faena-dev/faena"
 	"github.com/faena-dev/faena/engine"
 	"github.com/faena-dev/faena/engine/embedded"
@@ -78,7 +80,7 @@ func play(env string) error {
 		_, _ = io.Copy(io.Discard, os.Stdin) // its end is the sign
 		stop()
 	}()
-	a := &actor{r: r, log: slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: slog.LevelInfo})), book: ledger.New(os.NewFile(ledgerFD, "ledger"), r.Name, nil)}
+	a := &actor{r: r, began: time.Now().UnixNano(), log: slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: slog.LevelInfo})), book: ledger.New(os.NewFile(ledgerFD, "ledger"), r.Name, nil)}
 	return a.run(ctx)
 }
 
@@ -88,7 +90,9 @@ type actor struct {
 	log  *slog.Logger
 	book *ledger.Writer
 	node *faena.Node
-	n    atomic.Int64
+
+	began int64 // nanoseconds
+	n     atomic.Int64
 }
 
 func (a *actor) run(ctx context.Context) error {
@@ -142,6 +146,9 @@ func (a *actor) open(ctx context.Context) (engine.Engine, error) {
 			Dir: a.r.Dir, Durability: a.r.Durability, Listen: "127.0.0.1:" + strconv.Itoa(a.r.Port), Name: a.r.Name, Logger: a.log, Boot: a.r.Boot,
 			Fatal: func(err error) {
 				a.log.ErrorContext(ctx, "fatal", "error", err)
+				if errors.Is(err, embedded.ErrHung) { // as faena serve does
+					a.log.ErrorContext(ctx, "exec", "error", unix.Exec("/proc/self/exe", os.Args, os.Environ()))
+				}
 				os.Exit(3)
 			},
 		})
@@ -242,10 +249,16 @@ func (a *actor) attempt(ctx context.Context, j job, do func() error) (string, er
 	case j.Plan == ledger.Doomed, j.Plan == planFlaky && e.Attempt == 1:
 		e.State, err = "failed", errPlanned
 	default:
-		e.State, e.Value = "succeeded", fmt.Sprintf("%s.%d.%d", a.r.Name, os.Getpid(), a.n.Add(1))
+		e.State, e.Value = "succeeded", a.unique()
 	}
 	a.write(e)
 	return e.Value, err
+}
+
+// unique is a text that no other call gives, in no process; one that starts itself
+// again keeps its name and pid.
+func (a *actor) unique() string {
+	return fmt.Sprintf("%s.%x.%d", a.r.Name, a.began, a.n.Add(1))
 }
 
 func (a *actor) write(e ledger.Entry) {
@@ -316,7 +329,7 @@ func (a *actor) submit(ctx context.Context, l *load) []*faena.Future[string] {
 	var err error
 	switch {
 	case n > 0:
-		e.Batch = fmt.Sprintf("%s.%d.%d", a.r.Name, os.Getpid(), a.n.Add(1))
+		e.Batch = a.unique()
 		in := make([]job, n)
 		for i := range in {
 			in[i] = j

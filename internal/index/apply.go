@@ -14,7 +14,12 @@ type Change struct {
 	Seq  uint64
 	Time int64
 	Rows []Row
+
+	Marks []Mark
 }
+
+// Mark says by which run an ended one is repeated, as the RetryOf of its row does.
+type Mark struct{ Of, By ID }
 
 // Applied says what became of the rows of changes.
 type Applied struct {
@@ -83,6 +88,10 @@ func (x *Index) Apply(changes []Change) (Applied, error) {
 				if r.RetryOf != (ID{}) {
 					w.op(opMark, &r.RetryOf, r)
 				}
+			}
+			for j := range c.Marks {
+				m := &c.Marks[j]
+				w.op(opMark, &m.Of, &Row{ID: m.By})
 			}
 		}
 		return w.run(&a)

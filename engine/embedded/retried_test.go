@@ -1,0 +1,73 @@
+package embedded_test
+
+import (
+	"context"
+	"os"
+	"path/filepath"
+	"testing"
+	"time"
+
+	"github.com/faena-dev/faena/engine"
+	"github.com/faena-dev/faena/engine/embedded"
+)
+
+// A failed run is kept for longer than its retry that succeeded. An index that was
+// built anew after the retry was forgotten showed the run as not retried, and who
+// then retried all that had failed executed it once more.
+func TestARetryThatIsForgottenStillCounts(t *testing.T) {
+	t.Parallel()
+	bubble(t, func(t *testing.T) {
+		dir := filepath.Join(t.TempDir(), "data")
+		open := func() *embedded.Engine {
+			e, err := embedded.Open(t.Context(), embedded.Options{Dir: dir, Sync: func() error { return nil }})
+			if err != nil {
+				t.Fatalf("Open = %v", err)
+			}
+			return e
+		}
+		end := func(e *embedded.Engine, id engine.ID, how engine.Outcome) {
+			ended := make(chan engine.State, 1)
+			e.Watch(id, engine.WaiterFunc(func(r *engine.Record) { ended <- r.State }))
+			w, err := e.Work(engine.WorkOptions{Slots: 1, Exec: func(context.Context, *engine.Attempt) engine.Outcome { return how }})
+			if err != nil {
+				t.Fatalf("Work = %v", err)
+			}
+			if err := w.Handle(t.Context(), "q", "task"); err != nil {
+				t.Fatalf("Handle = %v", err)
+			}
+			<-ended
+			if err := w.Stop(t.Context()); err != nil {
+				t.Fatalf("Stop = %v", err)
+			}
+		}
+		e := open()
+		run := engine.Run{ID: engine.NewIDs().New(), Queue: "q", Task: "task", Retry: engine.Retry{Attempts: 1}, Keep: [2]uint32{60, 30 * 24 * 3600}}
+		if err := e.Submit(t.Context(), []engine.Run{run}); err != nil {
+			t.Fatalf("Submit = %v", err)
+		}
+		end(e, run.ID, engine.Outcome{Failure: &engine.Failure{Code: engine.CodeFailed, Message: "as planned"}})
+		ids, err := e.Retry(t.Context(), []engine.ID{run.ID})
+		if err != nil {
+			t.Fatalf("Retry = %v", err)
+		}
+		end(e, ids[0], engine.Outcome{Output: []byte("1")})
+		time.Sleep(10 * time.Minute)
+		if _, err := e.Get(t.Context(), ids[0]); engine.CodeOf(err) != engine.CodeNotFound {
+			t.Fatalf("Get of the retry = %v, want that it is forgotten: the test shows nothing", err)
+		}
+		if err := e.Close(); err != nil {
+			t.Fatalf("Close = %v", err)
+		}
+		if err := os.Remove(index(dir)); err != nil {
+			t.Fatal(err)
+		}
+		e = open()
+		defer e.Close() //nolint:errcheck // the test is over
+		if i, err := e.Get(t.Context(), run.ID); err != nil || i.RetriedBy != ids[0].String() {
+			t.Errorf("Get = %+v, %v, want retried by %v", i, err, ids[0])
+		}
+		if _, err := e.Retry(t.Context(), []engine.ID{run.ID}); engine.CodeOf(err) != engine.CodeConflict {
+			t.Errorf("Retry again = %v, want conflict", err)
+		}
+	})
+}
