@@ -142,13 +142,18 @@ func (h *holder) feed(c *change) {
 	}
 }
 
-// run writes the index.
+// run writes the index. It ends with the first changes that it did not write, and
+// writes none when the engine has ended, since one before may not have been fed: a
+// position that went beyond them would leave them out for ever.
 func (h *holder) run() {
 	defer close(h.done)
 	for {
 		select {
 		case c := <-h.in:
-			h.apply(h.gather(c))
+			batch := h.gather(c)
+			if h.e.ctx.Err() != nil || !h.apply(batch) {
+				return
+			}
 		case <-h.e.ctx.Done():
 			return
 		}
@@ -191,10 +196,11 @@ func (h *holder) gather(c *change) []*change {
 	return batch
 }
 
-func (h *holder) apply(batch []*change) {
+// apply writes changes; false if they cannot be written any more.
+func (h *holder) apply(batch []*change) bool {
 	if h.e.cfg.Commit != nil && !onlyLog(batch) {
 		if err := h.e.cfg.Commit.Wait(h.e.ctx, 0); err != nil { // nobody is shown what is not on disk
-			return
+			return false
 		}
 	}
 	changes := make([]index.Change, len(batch))
@@ -209,10 +215,10 @@ func (h *holder) apply(batch []*change) {
 		h.e.log.Error("write to the index", "error", err)
 		if errors.Is(err, index.ErrDamaged) || errors.Is(err, index.ErrTaken) {
 			h.damaged(err)
-			return
+			return false
 		}
 		if sleep(h.e.ctx, pause) != nil {
-			return
+			return false
 		}
 	}
 	h.mu.Lock()
@@ -222,6 +228,7 @@ func (h *holder) apply(batch []*change) {
 	h.cond.Broadcast()
 	h.mu.Unlock()
 	h.recycle(batch)
+	return true
 }
 
 // damaged ends the engine with an index that is of no use any more. A damaged one
