@@ -338,7 +338,7 @@ func (p *play) retry(id engine.ID) {
 		}
 		if engine.CodeOf(err) == engine.CodeConflict {
 			if i, gerr := b.client.Get(b.ctx(), id); gerr == nil && i.RetriedBy != "" {
-				ids, err = make([]engine.ID, 1), nil
+				ids = make([]engine.ID, 1)
 				if ids[0], err = engine.ParseID(i.RetriedBy); err != nil {
 					b.t.Fatalf("retried by %q: %v", i.RetriedBy, err)
 				}

@@ -45,7 +45,7 @@ func TestFeedLeavesNothingOut(t *testing.T) {
 				return []index.Row{{ID: index.ID(ids.New()), State: uint8(engine.Queued), Queue: "q", Task: "t"}}
 			}
 			h.feed(&change{pos: posQueue("q"), seq: 1, rows: row()})
-			time.Sleep(time.Second) // it is being written
+			time.Sleep(time.Second)                           // it is being written
 			h.feed(&change{pos: posLog, seq: 1, rows: row()}) // of the log alone no commit is waited for
 			cancel(errors.New("closed"))
 			<-h.done
