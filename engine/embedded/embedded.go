@@ -85,6 +85,7 @@ type Engine struct {
 	opened  atomic.Pointer[natsengine.Engine] // for what goes on beside its opening
 	full    atomic.Bool                       // a write has failed for want of space, or may have
 	anew    atomic.Bool                       // the server has been started again
+	failed  int                               // starts that failed, one after the other
 	tell    chan struct{}                     // others are to be told of space
 	stop    chan struct{}
 	wg      sync.WaitGroup

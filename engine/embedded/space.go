@@ -56,7 +56,7 @@ func (e *Engine) accepting() error {
 	}
 	return &engine.Error{
 		Code: engine.CodeFull, Op: "submit",
-		Err: fmt.Errorf("less than %d MiB are free on the disk of %s: free some; nothing that was accepted is lost", e.o.MinFree>>20, e.o.Dir),
+		Err: fmt.Errorf("less than %d MiB, or 64 inodes, are free on the disk of %s: free some; nothing that was accepted is lost", e.o.MinFree>>20, e.o.Dir),
 	}
 }
 
@@ -184,6 +184,9 @@ func (e *Engine) space() natsengine.Space {
 	return natsengine.Space{Short: e.low.Load(), Hold: e.hold.Load()}
 }
 
+// restartMost bounds how often a start is tried: the disk may be full again.
+const restartMost = 5
+
 // restart stops the server and starts it again; connections come back by
 // themselves.
 func (e *Engine) restart() bool {
@@ -195,9 +198,17 @@ func (e *Engine) restart() bool {
 		e.full.Store(false)
 		err = e.startServer()
 	}
-	if err == nil {
+	switch {
+	case err == nil:
+		e.failed = 0
 		return true
+	case e.failed < restartMost && !errors.Is(err, ErrHung):
+		e.failed++
+		e.full.Store(true)
+		e.log.Error("start the embedded server again: it is tried again", "error", err)
+		return true
+	default:
+		e.Fail(fmt.Errorf("start the embedded server again: %w", err))
+		return false
 	}
-	e.Fail(fmt.Errorf("start the embedded server again: %w", err))
-	return false
 }

@@ -5,9 +5,11 @@ package e2e_test
 import (
 	"context"
 	"errors"
+	"fmt"
 	"net"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -148,6 +150,53 @@ func TestFullDisk(t *testing.T) {
 	last.stop(t)
 	c.up(role{Name: "serve", Serve: true, Durability: embedded.Fast})
 	report(t, ledger.Check(c.entries(), first, c.record(c.connect()), ledger.Rules{CancelLag: time.Second, Lag: 500 * time.Millisecond}))
+}
+
+// A disk on which no more files can be made is full, however many bytes are free.
+func TestNoMoreFiles(t *testing.T) {
+	t.Parallel()
+	disk := smallDisk(t, "64m,nr_inodes=600")
+	c := newCluster(t, filepath.Join(disk, "data"))
+	c.up(role{Name: "serve", Serve: true, Durability: embedded.Fast, Work: true, Slots: 2})
+	node := c.connect()
+	accepts := func(want bool) {
+		c.until(20*time.Second, fmt.Sprint("accepting ", want), func() bool {
+			s, err := node.Status(t.Context())
+			return err == nil && s.Accepting == want
+		})
+	}
+	accepts(true)
+	before, err := jobTask.Go(t.Context(), node, job{Plan: planOK})
+	if err != nil {
+		t.Fatal(err)
+	}
+	ballast := filepath.Join(disk, "ballast")
+	if err := os.Mkdir(ballast, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	for i := 0; ; i++ {
+		if err := os.WriteFile(filepath.Join(ballast, strconv.Itoa(i)), nil, 0o600); err != nil {
+			if errors.Is(err, unix.ENOSPC) {
+				break
+			}
+			t.Fatal(err)
+		}
+	}
+	accepts(false)
+	if _, err := jobTask.Go(t.Context(), node, job{Plan: planOK}); faena.CodeOf(err) != faena.CodeFull || !strings.Contains(err.Error(), "inodes") {
+		t.Errorf("Submit = %v, want code full, and that it is for inodes", err)
+	}
+	if err := os.RemoveAll(ballast); err != nil {
+		t.Fatal(err)
+	}
+	accepts(true)
+	if got, err := before.Get(t.Context()); err != nil || got == "" {
+		t.Errorf("Get = %q, %v, want a result", got, err)
+	}
+	c.until(20*time.Second, "a new run", func() bool { // other processes are told a moment later
+		got, err := jobTask.Run(t.Context(), node, job{Plan: planOK})
+		return err == nil && got != ""
+	})
 }
 
 // TestRefusals checks the errors of what cannot be opened.
