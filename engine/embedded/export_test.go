@@ -3,6 +3,7 @@ package embedded
 import (
 	"context"
 	"log/slog"
+	"net"
 	"sync"
 
 	"github.com/nats-io/nats.go"
@@ -14,10 +15,34 @@ import (
 // Join opens the engine of another process, as it were, on e's server: it
 // connects as one would, without a socket.
 func (e *Engine) Join(ctx context.Context, name string, hook engine.WriteHook) (*natsengine.Engine, error) {
+	return e.join(ctx, name, hook, inProcess{e})
+}
+
+// JoinOver is Join over connections that over makes of those there are.
+func (e *Engine) JoinOver(ctx context.Context, name string, over func(net.Conn) net.Conn) (*natsengine.Engine, error) {
+	return e.join(ctx, name, nil, through{inProcess{e}, over})
+}
+
+func (e *Engine) join(ctx context.Context, name string, hook engine.WriteHook, p nats.InProcessConnProvider) (*natsengine.Engine, error) {
 	return natsengine.Connect(ctx, "nats://in-process", natsengine.Options{
 		Token: e.secret, Name: name, Hook: hook,
-		Nats: []nats.Option{nats.InProcessServer(inProcess{e}), nats.ReconnectJitter(0, 0)},
+		Nats: []nats.Option{nats.InProcessServer(p), nats.ReconnectJitter(0, 0)},
 	})
+}
+
+// through gives connections that over has made.
+type through struct {
+	inProcess
+
+	over func(net.Conn) net.Conn
+}
+
+func (t through) InProcessConn() (net.Conn, error) {
+	c, err := t.inProcess.InProcessConn()
+	if err != nil {
+		return nil, err
+	}
+	return t.over(c), nil
 }
 
 // Conn is a connection to e's server, to write what another process would.

@@ -35,6 +35,7 @@ type intake struct {
 	src      uint8
 	stream   string
 	consumer string
+	filter   string // of the consumer, if Handle makes it
 	inbox    string
 	sub      *nats.Subscription
 	dec      engine.Decoder

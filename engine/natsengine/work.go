@@ -59,6 +59,7 @@ type worker struct {
 	intakes  []*intake
 	suspects suspects
 	gaps     gaps
+	handling chan struct{}   // of one Handle at a time
 	paused   map[string]bool // queues
 	pauses   sync.Mutex      // of asking about them, before mu
 	done     chan struct{}
@@ -147,6 +148,7 @@ func (e *Engine) Work(o engine.WorkOptions) (engine.Worker, error) {
 	w := &worker{
 		e: e, o: o, units: map[unitKey]*unit{}, runs: map[engine.ID]*item{}, tasks: map[taskKey]*pace{}, queues: map[string][]*pace{},
 		doubles: map[*item]bool{}, paused: map[string]bool{}, low: make(chan struct{}, 1), done: make(chan struct{}),
+		handling: make(chan struct{}, 1),
 	}
 	w.cond = sync.NewCond(&w.mu)
 	w.stops = newCancelled(w) // the log is followed already, and tells of cancelled runs at once
@@ -168,9 +170,7 @@ func (e *Engine) Work(o engine.WorkOptions) (engine.Worker, error) {
 
 func (w *worker) start() error {
 	var err error
-	if w.nc, err = w.e.cfg.Dial(
-		nats.DisconnectErrHandler(func(*nats.Conn, error) { w.disconnected() }), nats.ReconnectHandler(func(*nats.Conn) { w.reconnected() }),
-	); err != nil {
+	if w.nc, err = w.e.cfg.Dial(); err != nil {
 		return err
 	}
 	if w.pub, err = newPublisher(w.nc, w.e.cfg.Hook); err != nil {
@@ -187,56 +187,14 @@ func (w *worker) start() error {
 	}
 	w.flush = startFlusher(w)
 	w.doubts = startDoubts(w)
+	// Only now: they need all of the above, and a loss before this is none of a
+	// worker that has asked for nothing yet.
+	w.nc.SetDisconnectErrHandler(func(*nats.Conn, error) { w.disconnected() })
+	w.nc.SetReconnectHandler(func(*nats.Conn) { w.reconnected() })
 	w.wg.Go(w.tick)
 	for range w.o.Slots {
 		go w.slot()
 	}
-	return nil
-}
-
-// Handle implements engine.Worker.
-func (w *worker) Handle(ctx context.Context, queue, task string) error {
-	if err := w.e.queue(ctx, queue); err != nil {
-		return &engine.Error{Code: engine.CodeOf(err), Op: "handle " + task, Err: err}
-	}
-	until, err := w.e.pausedUntil(ctx, queue)
-	if err != nil {
-		return err
-	}
-	first := true
-	w.mu.Lock()
-	for k := range w.tasks {
-		first = first && k.queue != queue
-	}
-	if until != nil {
-		w.paused[queue] = true
-	}
-	p := &pace{}
-	w.tasks[taskKey{queue, task}] = p
-	w.queues[queue] = append(w.queues[queue], p)
-	w.mu.Unlock()
-	park := &intake{w: w, queue: queue, src: srcParked, stream: streamDelayed, consumer: parkConsumer(queue, task)}
-	if err := w.e.createConsumer(ctx, streamDelayed, park.consumer, parkSubject(queue, task), until, nil); err != nil {
-		return err
-	}
-	ins := []*intake{park}
-	if first {
-		due := &intake{w: w, queue: queue, src: srcDue, stream: streamDelayed, consumer: dueConsumer(queue)}
-		if err := w.e.createConsumer(ctx, streamDelayed, due.consumer, dueSubject(queue), until, nil); err != nil {
-			return err
-		}
-		ins = append(ins, due, &intake{w: w, queue: queue, src: srcQueue, stream: queueStream(queue), consumer: queueConsumer()})
-	}
-	for _, in := range ins {
-		if err := in.openIntake(ctx); err != nil {
-			return err
-		}
-	}
-	w.mu.Lock()
-	w.intakes = append(w.intakes, ins...)
-	w.mu.Unlock()
-	w.pump()
-	w.beat(false)
 	return nil
 }
 
@@ -528,17 +486,20 @@ func (w *worker) reconnected() {
 	w.mu.Lock()
 	ins := append([]*intake(nil), w.intakes...)
 	w.mu.Unlock()
-	go func() {
-		for _, in := range ins {
-			for in.mark(w.ctx) != nil {
-				if sleep(w.ctx, retryPause) != nil {
-					return
-				}
+	go w.mark(ins)
+	w.beat(false) // an owner that has started anew knows of nobody
+}
+
+// mark sets the bounds of intakes, for as long as it takes.
+func (w *worker) mark(ins []*intake) {
+	for _, in := range ins {
+		for in.mark(w.ctx) != nil {
+			if sleep(w.ctx, retryPause) != nil {
+				return
 			}
 		}
-		w.pump()
-	}()
-	w.beat(false) // an owner that has started anew knows of nobody
+	}
+	w.pump()
 }
 
 func (w *worker) logError(what string, err error) {
