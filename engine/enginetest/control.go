@@ -29,6 +29,8 @@ func controlCases() []testCase {
 		{"two workers share", joined, testTwoWorkers},
 		{"a handler that ends its goroutine", 0, testGoexit},
 		{"too many wait", 0, testTooManyWait},
+		{"a paused queue's parked runs wait for a worker", joined, testParkedHandledInPause},
+		{"a paused queue's parked runs do not start", long | joined, testParkedInPause},
 	}
 }
 
@@ -402,4 +404,64 @@ func testTooManyWait(b *bed) {
 	b.one(b.run("wait", "")).want(engine.Failed, engine.CodeLimit)
 	close(gate)
 	f.output()
+}
+
+// testParkedHandledInPause has a worker come, while its queue is paused, that knows
+// the task of a parked run.
+func testParkedHandledInPause(b *bed) {
+	h := tasks{"other": echo}
+	w := b.worker(1, h)
+	f := b.one(b.run("echo", "1"))
+	b.one(b.run("other", "")).output()
+	b.sleep(time.Second) // it is parked
+	b.pause(true)
+	h["echo"] = echo
+	if err := w.Handle(b.ctx(), queue, "echo"); err != nil {
+		b.t.Fatalf("Handle = %v", err)
+	}
+	b.sleep(2 * time.Second)
+	if n := b.led.count(f.id); n != 0 {
+		b.t.Errorf("%d starts in a paused queue", n)
+	}
+	b.pause(false)
+	f.output()
+}
+
+// testParkedInPause parks a run in front of a worker that knows its task, and
+// pauses the queue before that worker asks for it.
+func testParkedInPause(b *bed) {
+	b.worker(1, tasks{"other": echo})
+	began, gate := make(chan struct{}), make(chan struct{})
+	b.workerOn(b.join(nil), engine.WorkOptions{Slots: 1}, tasks{"echo": echo, "hold": func(context.Context, *engine.Attempt) engine.Outcome {
+		close(began)
+		<-gate
+		return ok("1")
+	}})
+	held := b.one(b.run("hold", ""))
+	<-began
+	b.sleep(30 * time.Second) // it has asked for nothing since
+	f := b.one(b.run("echo", "1"))
+	b.sleep(2 * time.Second)
+	b.pause(true)
+	b.sleep(2500 * time.Millisecond) // the worker has heard of it
+	close(gate)
+	held.output()
+	b.sleep(10 * time.Second)
+	if n := b.led.count(f.id); n != 0 {
+		b.t.Errorf("%d starts in a paused queue", n)
+	}
+	b.pause(false)
+	f.output()
+}
+
+// pause pauses the queue, or resumes it.
+func (b *bed) pause(paused bool) {
+	b.t.Helper()
+	set := b.client.Resume
+	if paused {
+		set = b.client.Pause
+	}
+	if err := set(b.ctx(), queue); err != nil {
+		b.t.Fatalf("pause the queue (%v) = %v", paused, err)
+	}
 }

@@ -338,7 +338,7 @@ func (e *Engine) setPause(ctx context.Context, op, queue string, set func(ctx co
 		return err
 	}
 	for _, c := range all {
-		if c.Name == dueConsumer(queue) || strings.HasPrefix(c.Config.FilterSubject, parkSubject(queue, "")) {
+		if c.Name == dueConsumer(queue) || strings.HasPrefix(c.Config.FilterSubject, parkSubjects(queue)) {
 			if err := set(ctx, streamDelayed, c.Name); err != nil {
 				return &engine.Error{Code: engine.CodeUnavailable, Op: op, Err: err}
 			}

@@ -101,9 +101,10 @@ func queueStream(queue string) string  { return streamQueue + token(queue) }
 func queueSubject(queue string) string { return prefix + ".q." + token(queue) + ".1" }
 func dueSubject(queue string) string   { return prefix + ".d.due." + token(queue) }
 
-func parkSubject(queue, task string) string {
-	return prefix + ".d.park." + token(queue) + "." + token(task)
-}
+// parkSubjects is what the subjects of a queue's parked runs begin with.
+func parkSubjects(queue string) string { return prefix + ".d.park." + token(queue) + "." }
+
+func parkSubject(queue, task string) string { return parkSubjects(queue) + token(task) }
 
 func delayedSubject(queue string, id engine.ID, rev uint32) string {
 	return prefix + ".d.at." + token(queue) + "." + id.String() + "." + strconv.FormatUint(uint64(rev), 10)
