@@ -79,8 +79,9 @@ func Open(ctx context.Context, eng engine.Engine, opts Options) (*Node, error) {
 // Close stops taking runs, hands back what has not begun, and gives attempts
 // under way Options.Grace to end; then their contexts end with ErrShutdown, and
 // what they leave undone is executed elsewhere or later, uncharged. Waits for
-// futures end with CodeClosed. It returns when all is done, and may be called
-// twice. It must not be called from a handler.
+// futures end with CodeClosed. It returns when all is done; what cannot be stored
+// within five seconds after Grace, as on a full disk or without a server, is
+// executed again. It may be called twice, and must not be called from a handler.
 func (n *Node) Close() error {
 	if n.unopened() {
 		return zeroNode("close node")

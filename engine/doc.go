@@ -122,7 +122,8 @@ type Worker interface {
 	Handle(ctx context.Context, queue, task string) error
 	// Stop takes no more, hands back at once what has not begun, and waits for
 	// attempts until ctx ends; then it cancels their contexts with ErrShutdown
-	// and waits a little more. Runs it interrupts run again, uncharged.
+	// and waits a little more. Runs it interrupts run again, uncharged; so do those
+	// whose outcomes cannot be stored by then.
 	Stop(ctx context.Context) error
 }
 

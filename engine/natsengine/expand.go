@@ -59,7 +59,7 @@ func (w *worker) expand(u *unit, m manifest, doubt, began bool) {
 // manifest.
 func (w *worker) dropBatch(u *unit) {
 	e := w.e
-	if err := e.forget(e.ctx, streamStage, subjectStage+u.batch); err != nil && e.written(err) != nil {
+	if err := e.forget(w.writes, streamStage, subjectStage+u.batch); err != nil && e.written(err) != nil {
 		w.logError("drop a staged batch", err)
 	}
 	if !e.dead.Load() {

@@ -49,18 +49,18 @@ func (w *worker) finish(it *item, out engine.Outcome, now time.Time) {
 }
 
 // putOutput stores a large result, for as long as it takes; one that is over the
-// limit it gives back empty. An error says that this process ends.
+// limit it gives back empty. An error says that nothing is written any more.
 func (w *worker) putOutput(it *item, data []byte) (engine.Value, error) {
 	for {
-		v, err := w.e.objects.put(w.e.ctx, w.e.objectName(it.run.ID, "out"), data)
+		v, err := w.e.objects.put(w.writes, w.e.objectName(it.run.ID, "out"), data)
 		if err == nil || engine.CodeOf(err) == engine.CodeTooLarge {
 			return v, nil
 		}
-		if w.e.died(err) || w.e.ctx.Err() != nil {
+		if w.e.died(err) || w.writes.Err() != nil {
 			return v, err
 		}
 		w.logError("store a large result", err)
-		if sleep(w.e.ctx, retryPause) != nil {
+		if sleep(w.writes, retryPause) != nil {
 			return v, err
 		}
 	}

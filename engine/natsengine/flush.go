@@ -21,6 +21,8 @@ type flusher struct {
 	pending []job
 	spare   [][]job // written
 	writing int
+	given   int  // outcomes that have been given up
+	ending  bool // no more runs are taken
 	closed  bool
 	wg      sync.WaitGroup
 }
@@ -82,7 +84,7 @@ func (f *flusher) leave(it *item, kind jobKind) {
 
 func (f *flusher) add(j job) {
 	f.mu.Lock()
-	for len(f.pending) >= maxUnwritten && !f.closed {
+	for len(f.pending) >= maxUnwritten && !f.ending {
 		f.cond.Wait()
 	}
 	f.pending = append(f.pending, j)
@@ -108,12 +110,36 @@ func (f *flusher) drain(ctx context.Context) {
 	}
 }
 
-func (f *flusher) stop() {
+// end makes room for all that is left: it must not wait for what may never be
+// written.
+func (f *flusher) end() {
 	f.mu.Lock()
-	f.closed = true
+	f.ending = true
+	f.cond.Broadcast()
+	f.mu.Unlock()
+}
+
+// stop gives up what is not written by now, as a crash would: it is delivered
+// again when its lease has ended, and asked about.
+func (f *flusher) stop() {
+	f.w.endAll(engine.ErrShutdown)
+	f.mu.Lock()
+	f.ending, f.closed = true, true
 	f.cond.Broadcast()
 	f.mu.Unlock()
 	f.wg.Wait()
+	f.mu.Lock()
+	left := f.given + len(f.pending)
+	f.mu.Unlock()
+	if left > 0 && !f.w.e.dead.Load() {
+		f.w.e.log.Warn("the store did not answer in time: these runs are executed again", "runs", left)
+	}
+}
+
+func (f *flusher) giveUp(n int) {
+	f.mu.Lock()
+	f.given += n
+	f.mu.Unlock()
 }
 
 func (f *flusher) loop() {
@@ -149,25 +175,27 @@ func (f *flusher) loop() {
 // write does it all for some runs; buf is used again and again. What is not answered is written again: all of
 // it may stand twice.
 func (f *flusher) write(jobs []job, buf *[]byte) {
-	e := f.w.e
+	w := f.w
 	for {
 		err := f.try(jobs, buf)
 		if err == nil {
 			break
 		}
-		if e.died(err) || e.ctx.Err() != nil {
+		if w.e.died(err) || w.writes.Err() != nil {
+			f.giveUp(len(jobs))
 			return
 		}
 		for i := range jobs { // messages that go on may stand twice now
 			jobs[i].it.doubt = true
 		}
-		f.w.logError("write outcomes", err)
-		if sleep(e.ctx, retryPause) != nil {
+		w.logError("write outcomes", err)
+		if sleep(w.writes, retryPause) != nil {
+			f.giveUp(len(jobs))
 			return
 		}
 	}
 	f.tidy(jobs)
-	f.w.releaseAll(jobs)
+	w.releaseAll(jobs)
 }
 
 // tidy deletes what ended runs do not need any more. What a crash leaves, or
@@ -181,7 +209,7 @@ func (f *flusher) tidy(jobs []job) {
 	}
 	w.mu.Unlock()
 	if homed {
-		if err := w.e.settle(w.e.ctx); err != nil {
+		if err := w.e.settle(w.writes); err != nil {
 			w.logError("sync before home entries are dropped", err)
 			return
 		}
@@ -193,7 +221,7 @@ func (f *flusher) tidy(jobs []job) {
 
 func (f *flusher) try(jobs []job, buf *[]byte) error {
 	w := f.w
-	ctx := w.e.ctx
+	ctx := w.writes
 	writes := false
 	w.mu.Lock()
 	for i := range jobs {
@@ -289,7 +317,7 @@ func (w *worker) tidy(j *job) {
 	saved := it.saved || it.run.Attempt > 1 || it.run.Deaths > 0
 	w.mu.Unlock()
 	if homed {
-		if err := w.e.discard(w.e.ctx, streamHome, subjectHome+it.run.ID.String()); err != nil && w.e.written(err) != nil {
+		if err := w.e.discard(w.writes, streamHome, subjectHome+it.run.ID.String()); err != nil && w.e.written(err) != nil {
 			w.logError("drop a home entry", err)
 		}
 	}

@@ -169,7 +169,7 @@ func (it *item) saveNow() {
 		w.mu.Unlock()
 		switch {
 		case busy:
-			if sleep(w.e.ctx, time.Millisecond) != nil {
+			if sleep(w.writes, time.Millisecond) != nil {
 				return
 			}
 		case dirty:

@@ -92,7 +92,7 @@ func (it *item) unsave() {
 	if busy {
 		return
 	}
-	if err := w.e.discard(w.e.ctx, streamSaved, subjectSaved+it.run.ID.String()); err != nil && w.e.written(err) != nil {
+	if err := w.e.discard(w.writes, streamSaved, subjectSaved+it.run.ID.String()); err != nil && w.e.written(err) != nil {
 		w.logError("drop a checkpoint", err)
 	}
 	w.e.objects.drop(it.savedBefore("")...)

@@ -28,6 +28,7 @@ func (w *worker) stop(ctx context.Context) {
 	ins := w.intakes
 	w.cond.Broadcast()
 	w.mu.Unlock()
+	w.flush.end()
 	for _, in := range ins {
 		in.close()
 	}

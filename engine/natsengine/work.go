@@ -30,6 +30,8 @@ type worker struct {
 	stops  *cancelled
 	ctx    context.Context //nolint:containedctx // ends attempts
 	cancel context.CancelCauseFunc
+	writes context.Context //nolint:containedctx // ends what is written after attempts
+	endAll context.CancelCauseFunc
 	wg     sync.WaitGroup
 
 	mu       sync.Mutex
@@ -152,11 +154,13 @@ func (e *Engine) Work(o engine.WorkOptions) (engine.Worker, error) {
 	}
 	w.cond = sync.NewCond(&w.mu)
 	w.stops = newCancelled(w) // the log is followed already, and tells of cancelled runs at once
-	w.ctx, w.cancel = context.WithCancelCause(e.ctx)
+	w.writes, w.endAll = context.WithCancelCause(e.ctx)
+	w.ctx, w.cancel = context.WithCancelCause(w.writes)
 	if !e.worker.CompareAndSwap(nil, w) {
 		return nil, &engine.Error{Code: engine.CodeConflict, Op: "work", Err: errors.New("this engine has a worker already")}
 	}
 	if err := w.start(); err != nil {
+		w.endAll(err)
 		e.worker.Store(nil)
 		return nil, err
 	}

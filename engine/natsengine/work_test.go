@@ -91,3 +91,16 @@ func TestRunWhoseLeaseHasEndedIsHandedBackInDoubt(t *testing.T) {
 		}
 	}
 }
+
+// A worker that stops while nothing can be written must not wait for room.
+func TestHandBackOfAnEndingWorkerNeedsNoRoom(t *testing.T) {
+	t.Parallel()
+	w := &worker{runs: map[engine.ID]*item{}}
+	w.flush = &flusher{w: w, pending: make([]job, maxUnwritten)}
+	w.flush.cond = sync.NewCond(&w.flush.mu)
+	w.flush.end()
+	w.handBack(&item{w: w})
+	if n := len(w.flush.pending); n != maxUnwritten+1 {
+		t.Errorf("%d outcomes wait, want one more than %d", n, maxUnwritten)
+	}
+}
