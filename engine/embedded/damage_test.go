@@ -62,6 +62,8 @@ type house struct {
 	eng  *embedded.Engine
 	said bytes.Buffer // to be read when it is closed
 	ids  *engine.IDs
+
+	begun int // attempts, of the one slot
 }
 
 func newHouse(t *testing.T) *house {
@@ -109,6 +111,7 @@ func (h *house) submit(n int) []engine.ID {
 func (h *house) work(ids []engine.ID) map[engine.ID]*engine.Record {
 	h.t.Helper()
 	w, err := h.eng.Work(engine.WorkOptions{Slots: 1, Waiting: 1, Deaths: 3, Exec: func(context.Context, *engine.Attempt) engine.Outcome {
+		h.begun++
 		return engine.Outcome{Output: []byte("1")}
 	}})
 	if err != nil {
@@ -355,5 +358,59 @@ func TestIndexDamagedInside(t *testing.T) {
 	defer h.close()
 	if found, err := h.eng.Find(t.Context(), ids); err != nil || len(found) != len(ids) {
 		t.Errorf("Find after another start = %d runs, %v, want %d", len(found), err, len(ids))
+	}
+}
+
+// Damaged notes of deliveries kept the engine from opening, or from taking tasks,
+// without a word on what to do.
+func TestDamagedNotesOfDeliveriesAreDropped(t *testing.T) {
+	t.Parallel()
+	for name, spoil := range map[string]func([]byte) []byte{
+		"cut":   func(b []byte) []byte { return b[:len(b)/2] },
+		"noise": func(b []byte) []byte { b[0] ^= 0xff; return b },
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			h := newHouse(t)
+			h.open()
+			done := h.submit(3)
+			h.work(done) // there are the other consumers, too
+			ids := h.submit(3)
+			h.close()
+			notes, err := filepath.Glob(filepath.Join(h.o.Dir, "store/jetstream/*/streams/*/obs/*/o.dat"))
+			if err != nil || len(notes) < 3 {
+				t.Fatalf("notes of deliveries are not where they were expected: %v, %v", notes, err)
+			}
+			for _, f := range notes {
+				b, err := os.ReadFile(f)
+				if err == nil {
+					err = os.WriteFile(f, spoil(b), 0o600)
+				}
+				if err != nil {
+					t.Fatal(err)
+				}
+			}
+			h.open()
+			for _, id := range done {
+				if i, err := h.eng.Get(t.Context(), id); err != nil || i.State != engine.Succeeded {
+					t.Errorf("Get of a run that had ended = %+v, %v, want succeeded", i, err)
+				}
+			}
+			h.begun = 0
+			h.work(ids)
+			h.close()
+			if h.begun != len(ids) {
+				t.Errorf("%d runs began, want the %d that had not ended", h.begun, len(ids))
+			}
+			if n := strings.Count(h.said.String(), "what was noted of deliveries is damaged"); n != 1 {
+				t.Errorf("the log tells of damaged notes %d times, want once: %s", n, h.said.String())
+			}
+			h.said.Reset()
+			h.open() // it is mended
+			h.close()
+			if strings.Contains(h.said.String(), "damaged") {
+				t.Errorf("the next start tells of it again: %s", h.said.String())
+			}
+		})
 	}
 }

@@ -135,10 +135,24 @@ func (d *directory) dropDeliveries() error {
 	if !d.unsure {
 		return nil
 	}
+	names, err := d.deliveries()
+	if err != nil {
+		return err
+	}
+	return drop(names)
+}
+
+// deliveries are the files of what the server noted of deliveries, each in a
+// directory named for its consumer, two below one named for the stream.
+func (d *directory) deliveries() ([]string, error) {
 	names, err := filepath.Glob(d.path("store/jetstream/*/streams/*/obs/*/o.dat"))
 	if err != nil {
-		return fmt.Errorf("look for notes of deliveries: %w", err)
+		return nil, fmt.Errorf("look for notes of deliveries: %w", err)
 	}
+	return names, nil
+}
+
+func drop(names []string) error {
 	for _, name := range names {
 		if err := os.Remove(name); err != nil {
 			return fmt.Errorf("drop notes of deliveries: %w", err)

@@ -148,6 +148,9 @@ func (e *Engine) open(ctx context.Context) error {
 	if err := e.startServer(); err != nil {
 		return err
 	}
+	if err := e.mendDeliveries(); err != nil {
+		return err
+	}
 	cfg := natsengine.Config{
 		Dial: e.dial, Name: e.o.Name, Version: e.o.Version, Status: status, Hook: e.o.Hook, Logger: e.o.Logger,
 		Fatal: e.o.Fatal, Accepting: e.accepting, Space: e.space,
