@@ -65,6 +65,7 @@ type table struct {
 type entry struct {
 	Handler
 	exec executor
+	part bool // taken from some of its queues, the engine refused the rest; guarded by the node's mu
 }
 
 func newTable(n *Node, handlers map[string]*entry, wrap []Middleware) *table {
@@ -125,7 +126,9 @@ func (n *Node) Handle(handlers ...Handler) error {
 		if err := n.take(ctx, e); err != nil {
 			all = maps.Clone(all)
 			for _, e := range added[i:] {
-				delete(all, e.task)
+				if e.part = e.part || before.handlers[e.task] != nil; !e.part { // else its runs come already
+					delete(all, e.task)
+				}
 			}
 			n.table.Store(newTable(n, all, before.wrap))
 			return err
@@ -149,7 +152,7 @@ func admit(all map[string]*entry, h Handler) (*entry, error) {
 		return nil, invalid("handle "+h.task, "its function is nil")
 	}
 	op := "handle " + h.task
-	if all[h.task] != nil {
+	if had := all[h.task]; had != nil && !had.part {
 		return nil, &Error{Code: CodeConflict, Op: op, Err: fmt.Errorf("task %q has a handler already", h.task)}
 	}
 	if len(h.queues) == 0 {
@@ -160,7 +163,7 @@ func admit(all map[string]*entry, h Handler) (*entry, error) {
 			return nil, &Error{Code: CodeInvalid, Op: op, Err: err}
 		}
 	}
-	return &entry{h, inProcess{h.call}}, nil
+	return &entry{Handler: h, exec: inProcess{h.call}}, nil
 }
 
 func (n *Node) startWorker() error {
@@ -179,8 +182,9 @@ func (n *Node) startWorker() error {
 }
 
 func (n *Node) take(ctx context.Context, e *entry) error {
-	for _, q := range e.queues {
+	for i, q := range e.queues {
 		if err := n.worker.Handle(ctx, q, e.task); err != nil {
+			e.part = i > 0
 			return &Error{Code: engine.CodeOf(err), Op: fmt.Sprintf("take %s from queue %s", e.task, q), Err: err}
 		}
 	}
