@@ -63,8 +63,8 @@ func spoiledEngine(t *testing.T, p *spoiler) (eng *natsengine.Engine, end func()
 		t.Fatal(err)
 	}
 	return eng, func() {
-		eng.Close()   //nolint:errcheck,gosec // the test is over
-		owner.Close() //nolint:errcheck,gosec // the same
+		eng.Close()   //nolint:errcheck // the test is over
+		owner.Close() //nolint:errcheck // the same
 	}
 }
 

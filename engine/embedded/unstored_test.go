@@ -64,16 +64,16 @@ func TestWorkerEndsWithWhatCannotBeStored(t *testing.T) {
 				close(end)
 				stopInTime(t, w)
 				if full.Store(false); gone {
-					eng.Close() //nolint:errcheck,gosec // its server is gone
+					eng.Close() //nolint:errcheck // its server is gone
 					if owner, err = embedded.Open(t.Context(), o); err != nil {
 						t.Fatal(err)
 					}
 					again(t, owner, r.ID)
 				} else {
 					again(t, eng, r.ID)
-					eng.Close() //nolint:errcheck,gosec // the test is over
+					eng.Close() //nolint:errcheck // the test is over
 				}
-				owner.Close() //nolint:errcheck,gosec // the test is over
+				owner.Close() //nolint:errcheck // the test is over
 			})
 		})
 	}
@@ -86,12 +86,14 @@ func stopInTime(t *testing.T, w engine.Worker) {
 	defer cancel()
 	stopped := make(chan error, 1)
 	go func() { stopped <- w.Stop(ctx) }()
+	late := time.NewTimer(time.Hour)
+	defer late.Stop()
 	select {
 	case err := <-stopped:
 		if took := time.Since(begun); err != nil || took > stopWithin {
 			t.Errorf("Stop = %v after %v, want at most %v", err, took, stopWithin)
 		}
-	case <-time.After(time.Hour):
+	case <-late.C:
 		t.Fatal("Stop does not return")
 	}
 }
@@ -111,12 +113,14 @@ func again(t *testing.T, eng engine.Engine, id engine.ID) {
 	if err := eng.Attach(t.Context(), id, engine.WaiterFunc(func(r *engine.Record) { ended <- r.State })); err != nil {
 		t.Fatalf("Attach = %v", err)
 	}
+	late := time.NewTimer(time.Minute)
+	defer late.Stop()
 	select {
 	case s := <-ended:
 		if s != engine.Succeeded {
 			t.Errorf("the run is %v, want succeeded", s)
 		}
-	case <-time.After(time.Minute):
+	case <-late.C:
 		t.Error("the run is executed no more")
 	}
 }
