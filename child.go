@@ -69,12 +69,8 @@ func (a *attempt) submit(ctx context.Context, n *Node, o *order, runs []engine.R
 	if err != nil {
 		return err
 	}
-	err = n.patient(ctx, func() error {
-		err := a.adopt(ctx, n, o, runs, places)
-		for i := range places { // what is asked again may be there by then
-			places[i].sure, places[i].hop = places[i].sure && err == nil, false
-		}
-		return err
+	err = a.spacious(ctx, n, func() error {
+		return n.patient(ctx, func() error { return a.try(ctx, n, o, runs, places) })
 	})
 	if err != nil {
 		a.kids.redo(places)
@@ -85,6 +81,16 @@ func (a *attempt) submit(ctx context.Context, n *Node, o *order, runs []engine.R
 		return &Error{Code: CodeCancelled, Op: "submit " + o.task, Err: ErrCancelled}
 	}
 	return nil
+}
+
+// try is one of perhaps several tries of a submission.
+func (a *attempt) try(ctx context.Context, n *Node, o *order, runs []engine.Run, places []place) error {
+	err := a.adopt(ctx, n, o, runs, places)
+	full := engine.CodeOf(err) == CodeFull // nothing was stored
+	for i := range places {                // what is asked again may be there by then
+		places[i].sure, places[i].hop = places[i].sure && (err == nil || full), false
+	}
+	return err
 }
 
 // cancelled tells that the run was.
@@ -153,7 +159,7 @@ func (a *attempt) adopt(ctx context.Context, n *Node, o *order, runs []engine.Ru
 	}
 	if len(ask) == 0 {
 		a.guard(ctx, n, o, runs)
-		return n.store(ctx, o, runs)
+		return a.store(ctx, n, o, runs)
 	}
 	found, err := a.find(ctx, n, o, runs, places, ask)
 	if err != nil {
@@ -173,7 +179,7 @@ func (a *attempt) adopt(ctx context.Context, n *Node, o *order, runs []engine.Ru
 		}
 	}
 	if len(missing) > 0 {
-		if err := n.store(ctx, &rest, missing); err != nil {
+		if err := a.store(ctx, n, &rest, missing); err != nil {
 			return err
 		}
 	}
@@ -191,6 +197,15 @@ func (a *attempt) adopt(ctx context.Context, n *Node, o *order, runs []engine.Ru
 		}
 	}
 	return nil
+}
+
+// store stores children that are guarded.
+func (a *attempt) store(ctx context.Context, n *Node, o *order, runs []engine.Run) error {
+	err := n.store(ctx, o, runs)
+	if engine.CodeOf(err) == CodeFull {
+		a.kids.forget(runs)
+	}
+	return err
 }
 
 // find looks for the runs numbered ask and sets each one's id: that of the run
@@ -376,6 +391,18 @@ func (a *attempt) guard(ctx context.Context, n *Node, o *order, runs []engine.Ru
 			<-over
 		}
 	}
+}
+
+// forget takes back what guard has noted of runs that were refused: to cancel
+// one that is not there is an error for those beside it.
+func (k *children) forget(runs []engine.Run) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	gone := make(map[ID]bool, len(runs))
+	for i := range runs {
+		gone[runs[i].ID] = true
+	}
+	k.ids = slices.DeleteFunc(k.ids, func(id ID) bool { return gone[id] })
 }
 
 // settle ends the guard when the attempt ends; it waits for what it began.

@@ -34,6 +34,7 @@ type loop struct {
 	keep    bool // remember runs
 	fail    error
 	away    int // questions that get no answer
+	short   int // submissions that there is no space for
 	lost    []faena.ID
 	wait    sync.WaitGroup
 }
@@ -105,7 +106,12 @@ func (l *loop) Attach(_ context.Context, id faena.ID, w engine.Waiter) error {
 
 func (l *loop) Submit(ctx context.Context, runs []engine.Run) error {
 	l.mu.Lock()
-	if err := l.fail; err != nil {
+	err := l.fail
+	if err == nil && l.short > 0 {
+		l.short--
+		err = &faena.Error{Code: faena.CodeFull, Op: "submit", Err: errors.New("free some space")}
+	}
+	if err != nil {
 		l.mu.Unlock()
 		return err
 	}
@@ -171,6 +177,11 @@ func (l *loop) end(r *engine.Record) {
 }
 
 func (l *loop) Cancel(_ context.Context, ids []faena.ID) ([]faena.State, error) {
+	for _, id := range ids {
+		if slices.Contains(l.lost, id) {
+			return nil, &faena.Error{Code: faena.CodeNotFound, Op: "cancel", Err: errors.New("no such run")}
+		}
+	}
 	states := make([]faena.State, len(ids))
 	for i, id := range ids {
 		l.mu.Lock()

@@ -20,23 +20,53 @@ func (n *Node) patient(ctx context.Context, fn func() error) error {
 	if err == nil || a == nil || a.node.eng != n.eng {
 		return err
 	}
-	for err != nil && engine.CodeOf(err) == CodeUnavailable {
-		t := time.NewTimer(askAgain)
-		select {
-		case <-t.C:
-		case <-ctx.Done():
-			t.Stop()
-			return err
-		case <-a.Done():
-			t.Stop()
-			return err
-		case <-n.done:
-			t.Stop()
-			return err
-		}
+	for err != nil && engine.CodeOf(err) == CodeUnavailable && n.pause(ctx, a, askAgain) {
 		err = fn()
 	}
 	return err
+}
+
+// pause waits for d, and is false if what waits ends before: ctx, the attempt or
+// the node.
+func (n *Node) pause(ctx context.Context, a *attempt, d time.Duration) bool {
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-t.C:
+		return true
+	case <-ctx.Done():
+	case <-a.Done():
+	case <-n.done:
+	}
+	return false
+}
+
+// spaceAgain is the longest wait between tries of a submission that there is no
+// disk space for.
+const spaceAgain = 5 * time.Second
+
+// spacious calls fn, which submits children of the attempt, until there is disk
+// space for them: they are part of work that was accepted. Meanwhile the attempt
+// gives its slot back, so that runs which submit nothing go on, and with what is
+// deleted after them make space. Where too many wait already it keeps its slot.
+func (a *attempt) spacious(ctx context.Context, n *Node, fn func() error) error {
+	err := fn()
+	if engine.CodeOf(err) != CodeFull {
+		return err
+	}
+	asked := false
+	again := func() error {
+		asked = true
+		for d := askAgain; engine.CodeOf(err) == CodeFull && n.pause(ctx, a, d); d = min(2*d, spaceAgain) {
+			err = fn()
+		}
+		return err
+	}
+	werr := waiting(ctx, again)
+	if !asked {
+		return again()
+	}
+	return werr
 }
 
 // told is an error of the engine for who did op. That its context has ended stays

@@ -449,12 +449,12 @@ func (n *Node) Watch(ctx context.Context, id ID) iter.Seq2[*Info, error] {
 func (n *Node) abandon(ctx context.Context, ids []ID) {
 	ctx, cancel := context.WithTimeout(ctx, abandonTime)
 	defer cancel()
-	_, err := n.Cancel(ctx, ids...)
+	err := n.cancelThere(ctx, ids)
 	for err != nil && engine.CodeOf(err) == CodeUnavailable && !n.isClosed() { // a server that starts anew, perhaps
 		t := time.NewTimer(askAgain)
 		select {
 		case <-t.C:
-			_, err = n.Cancel(ctx, ids...)
+			err = n.cancelThere(ctx, ids)
 			continue
 		case <-ctx.Done():
 			t.Stop()
@@ -464,4 +464,17 @@ func (n *Node) abandon(ctx context.Context, ids []ID) {
 	if err != nil {
 		n.report(&Error{Code: engine.CodeOf(err), Op: fmt.Sprintf("cancel %d runs", len(ids)), Err: err})
 	}
+}
+
+// cancelThere cancels those of many runs that are there: of some it may be open
+// whether they were stored, and a request that names one which was not cancels none.
+func (n *Node) cancelThere(ctx context.Context, ids []ID) error {
+	_, err := n.Cancel(ctx, ids...)
+	if engine.CodeOf(err) != CodeNotFound {
+		return err
+	}
+	if len(ids) == 1 {
+		return nil
+	}
+	return errors.Join(n.cancelThere(ctx, ids[:len(ids)/2]), n.cancelThere(ctx, ids[len(ids)/2:]))
 }
