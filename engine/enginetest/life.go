@@ -359,6 +359,34 @@ func testCounts(b *bed) {
 	if got := b.listed(engine.Query{Queue: "elsewhere"}); len(got) != 0 {
 		b.t.Errorf("List of another queue has %d runs, want none", len(got))
 	}
+	b.listsPairs()
+}
+
+// listsPairs lists runs that stay as they are by every pair of states, in pages of
+// several sizes.
+func (b *bed) listsPairs() {
+	b.t.Helper()
+	all := b.listed(engine.Query{})
+	for _, one := range engine.States() {
+		for _, two := range engine.States() {
+			states := []engine.State{one, two}
+			var want []engine.ID // newest first, as all are
+			for _, i := range all {
+				if slices.Contains(states, i.State) {
+					want = append(want, i.ID)
+				}
+			}
+			for _, limit := range []int{0, 1, 3} {
+				var got []engine.ID
+				for _, i := range b.listed(engine.Query{States: states, Limit: limit}) {
+					got = append(got, i.ID)
+				}
+				if !slices.Equal(got, want) {
+					b.t.Errorf("List(%v) by %d = %v, want %v", states, limit, got, want)
+				}
+			}
+		}
+	}
 }
 
 func testPause(b *bed) {

@@ -3,7 +3,6 @@ package natsengine
 import (
 	"bytes"
 	"context"
-	"encoding/hex"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -301,91 +300,6 @@ func (h *holder) find(ctx context.Context, ids []engine.ID) ([]engine.Info, erro
 		out[i] = *h.info(&rows[i])
 	}
 	return out, nil
-}
-
-// page gives a page from a cursor without its mark.
-func (h *holder) page(q engine.Query) (*engine.Page, error) {
-	live := slices.Contains(q.States, engine.Running) || slices.Contains(q.States, engine.Waiting)
-	if live && !slices.Contains(q.States, engine.Queued) {
-		return h.listLive(q)
-	}
-	iq := index.Query{Queue: q.Queue, Task: q.Task, From: q.From, To: q.To, Limit: q.Limit, Cursor: q.Cursor, Retried: q.Retried}
-	if iq.Limit == 0 {
-		iq.Limit = 50
-	}
-	for _, s := range q.States {
-		iq.States = append(iq.States, uint8(s))
-	}
-	for _, t := range q.Tags {
-		iq.Tags = append(iq.Tags, index.Tag{Key: t.Key, Value: t.Value})
-	}
-	if b, err := hex.DecodeString(q.Cursor); err != nil || len(b) != 0 && len(b) != len(index.ID{}) {
-		return nil, badCursor(q.Cursor)
-	}
-	rows, next, err := h.ix.List(iq)
-	if err != nil {
-		return nil, fmt.Errorf("ask the index: %w", err)
-	}
-	p := &engine.Page{Runs: make([]engine.Info, 0, len(rows)), Next: next}
-	for i := range rows {
-		info := h.info(&rows[i])
-		if len(q.States) > 0 && !slices.Contains(q.States, info.State) {
-			continue // it began meanwhile
-		}
-		p.Runs = append(p.Runs, *info)
-	}
-	return p, nil
-}
-
-func badCursor(s string) error {
-	return &engine.Error{Code: engine.CodeInvalid, Op: "list", Err: fmt.Errorf("%q is not a cursor of this list: use the next of the page before, with the same conditions", s)}
-}
-
-// listLive lists what nodes report as under way: it is in no stream.
-func (h *holder) listLive(q engine.Query) (*engine.Page, error) {
-	ids := h.nodes.live()
-	before := engine.ID{}
-	if q.Cursor != "" {
-		var err error
-		if before, err = engine.ParseID(q.Cursor); err != nil {
-			return nil, badCursor(q.Cursor)
-		}
-	}
-	limit := q.Limit
-	if limit == 0 {
-		limit = 50
-	}
-	p := &engine.Page{Runs: []engine.Info{}}
-	for _, id := range ids {
-		if q.Cursor != "" && bytes.Compare(id[:], before[:]) >= 0 {
-			continue
-		}
-		rows, err := h.ix.Find([]index.ID{index.ID(id)})
-		if err != nil {
-			return nil, fmt.Errorf("ask the index: %w", err)
-		}
-		if len(rows) == 0 {
-			continue
-		}
-		if info := h.info(&rows[0]); matchesQuery(info, &q) {
-			if len(p.Runs) == limit {
-				p.Next = p.Runs[limit-1].ID.String()
-				break
-			}
-			p.Runs = append(p.Runs, *info)
-		}
-	}
-	return p, nil
-}
-
-func matchesQuery(i *engine.Info, q *engine.Query) bool {
-	for _, t := range q.Tags {
-		if v, ok := i.Tags[t.Key]; !ok || v != t.Value {
-			return false
-		}
-	}
-	return slices.Contains(q.States, i.State) && (q.Queue == "" || q.Queue == i.Queue) && (q.Task == "" || q.Task == i.Task) &&
-		(q.From.IsZero() || !i.Created.Before(q.From)) && (q.To.IsZero() || i.Created.Before(q.To))
 }
 
 // counts are the index's, with what nodes report as under way moved from queued.
