@@ -247,6 +247,19 @@ func (n *Node) Resume(ctx context.Context, queue string) error {
 	return n.eng.Resume(ctx, queue)
 }
 
+// Input is the input of a run, whatever its size. It is kept until the run has
+// succeeded: then, as for an id that nobody knows, the error has CodeNotFound.
+func (n *Node) Input(ctx context.Context, id ID) (json.RawMessage, error) {
+	if n.unopened() {
+		return nil, zeroNode("read input")
+	}
+	b, err := n.eng.Input(ctx, id)
+	if err != nil {
+		return nil, told(ctx, "read input of run "+id.String(), err)
+	}
+	return b, nil
+}
+
 // Output is the output of a run that succeeded, whatever its size; for one that
 // did not it is the run's error, and for one that has not ended CodeConflict.
 func (n *Node) Output(ctx context.Context, id ID) (json.RawMessage, error) {

@@ -75,6 +75,9 @@ func (w *waiterFunc) Resolve(r *Record) { w.fn(r) }
 // wrote before the call is seen.
 type Reader interface {
 	Get(ctx context.Context, id ID) (*Info, error)
+	// Input is a run's input, fetched if it is stored apart. That of a run that has
+	// succeeded is gone, and the error has CodeNotFound.
+	Input(ctx context.Context, id ID) ([]byte, error)
 	// Find is Get for many, without inputs and outputs, in any order; ids that
 	// nobody knows are left out. It is what a parent finds its children by.
 	Find(ctx context.Context, ids []ID) ([]Info, error)

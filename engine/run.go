@@ -183,6 +183,7 @@ type Info struct {
 	Tags       map[string]string `json:"tags,omitempty"`
 	Error      *Failure          `json:"error,omitempty"`
 	Input      json.RawMessage   `json:"input,omitempty"`
+	InputSize  int64             `json:"input_size,omitempty"` // bytes, if it is stored apart
 	Output     json.RawMessage   `json:"output,omitempty"`
 	OutputSize int64             `json:"output_size,omitempty"` // bytes, if it is stored apart
 }

@@ -41,6 +41,7 @@ func (g *Gateway) apiRoutes() []Route {
 		{Method: post, Path: "/api/v1/runs:batch", Scope: Submit, Summary: "Submit many runs of a task: all are stored or none", body: batchRequest{}, answer: Batch{}, status: http.StatusCreated, failures: writes, serve: g.submitBatch},
 		{Method: get, Path: "/api/v1/runs", Scope: Read, Summary: "List runs, newest first", query: listParameters(), answer: faena.Page{}, failures: []int{http.StatusBadRequest, http.StatusServiceUnavailable}, serve: g.list},
 		{Method: get, Path: "/api/v1/runs/{id}", Scope: Read, Summary: "Read a run, with its input, output or error", answer: faena.Info{}, failures: reads, serve: g.get},
+		{Method: get, Path: "/api/v1/runs/{id}/input", Scope: Read, Summary: "Read the input of a run that has not succeeded, whatever its size", failures: reads, serve: g.input},
 		{Method: get, Path: "/api/v1/runs/{id}/output", Scope: Read, Summary: "Read the output of a run that succeeded, whatever its size", failures: append(reads, http.StatusConflict), serve: g.output},
 		{Method: post, Path: "/api/v1/runs/{id}/cancel", Scope: Control, Summary: "Cancel a run", answer: faena.Info{}, failures: changes, serve: g.cancel},
 		{Method: post, Path: "/api/v1/runs/{id}/retry", Scope: Control, Summary: "Run a failed or cancelled run again, as a new one", answer: faena.Info{}, status: http.StatusCreated, failures: changes, serve: g.retry},

@@ -36,11 +36,22 @@ func TestSubmitAndRead(t *testing.T) {
 	if got, want := strings.ReplaceAll(out.Body.String(), " ", ""), `{"n":12345678901234567890}`; out.Code != http.StatusOK || got != want {
 		t.Errorf("output = %d %s, want %s", out.Code, got, want)
 	}
+	if p := read[gateway.Problem](t, send(g, "GET", w.Header().Get("Location")+"/input", ""), http.StatusNotFound); !strings.Contains(p.Detail, "gone") {
+		t.Errorf("input of a run that has succeeded = %+v, want that it is gone", p)
+	}
 	later := read[faena.Info](t, send(g, "POST", "/api/v1/runs", `{"task": "echo", "delay": "1h", "queue": "quick", "attempts": 2, "backoff": "3s", "timeout": "1m"}`), http.StatusCreated)
 	if later.State != faena.Scheduled || later.At == nil || time.Until(*later.At) < 59*time.Minute || later.Attempts != 2 {
 		t.Errorf("submitted for later = %+v, want it scheduled in an hour with 2 attempts", later)
 	}
 	wait := read[faena.Info](t, send(g, "POST", "/api/v1/runs", `{"task": "not-yet", "wait_for_worker": true}`), http.StatusCreated)
+	big := `"` + strings.Repeat("x", 300<<10) + `"`
+	large := read[faena.Info](t, send(g, "POST", "/api/v1/runs", `{"task": "not-yet", "wait_for_worker": true, "input": `+big+`}`), http.StatusCreated)
+	if large.InputSize != int64(len(big)) || large.Input != nil {
+		t.Errorf("submitted with a large input = %d bytes, want %d and not the input", large.InputSize, len(big))
+	}
+	if in := send(g, "GET", "/api/v1/runs/"+large.ID.String()+"/input", ""); in.Code != http.StatusOK || in.Body.String() != big {
+		t.Errorf("input = %d with %d bytes, want what was submitted", in.Code, in.Body.Len())
+	}
 	if wait.State != faena.Queued {
 		t.Errorf("a run that waits for a worker is %s, want queued", wait.State)
 	}

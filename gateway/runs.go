@@ -2,6 +2,7 @@ package gateway
 
 import (
 	"context"
+	"encoding/json"
 	"fmt"
 	"net/http"
 	"net/url"
@@ -172,18 +173,27 @@ func (g *Gateway) get(w http.ResponseWriter, r *http.Request) error {
 	return ok(w, in)
 }
 
+func (g *Gateway) input(w http.ResponseWriter, r *http.Request) error {
+	return value(w, r, g.node.Input)
+}
+
 func (g *Gateway) output(w http.ResponseWriter, r *http.Request) error {
+	return value(w, r, g.node.Output)
+}
+
+// value answers with what read gives for the run that a request names, as it is.
+func value(w http.ResponseWriter, r *http.Request, read func(context.Context, faena.ID) (json.RawMessage, error)) error {
 	id, err := runID(r)
 	if err != nil {
 		return err
 	}
-	out, err := g.node.Output(r.Context(), id)
+	v, err := read(r.Context(), id)
 	if err != nil {
 		return err
 	}
 	w.Header().Set("Content-Type", "application/json")
-	w.Header().Set("Content-Length", strconv.Itoa(len(out)))
-	_, _ = w.Write(out) //nolint:gosec // it is JSON and says so, with nosniff; an error means that the client is gone
+	w.Header().Set("Content-Length", strconv.Itoa(len(v)))
+	_, _ = w.Write(v) //nolint:gosec // it is JSON and says so, with nosniff; an error means that the client is gone
 	return nil
 }
 

@@ -153,6 +153,10 @@ func TestDrawRun(t *testing.T) {
 			t.Errorf("the page of a run with deadline %s does not say %q: %v", at, want, err)
 		}
 	}
+	v.Run.Input, v.Run.InputSize = nil, 5<<20
+	if b, err := p.Draw("run", v); err != nil || !strings.Contains(string(b), "5.0 MiB") || !strings.Contains(string(b), id.String()+"/input") {
+		t.Errorf("the page of a run with a large input does not say its size, and where it is: %v", err)
+	}
 	if strings.Index(string(b), "a: 1") > strings.Index(string(b), "b: 2") {
 		t.Error("tags are not in order")
 	}

@@ -134,6 +134,7 @@ func deafs() direct {
 func hungs() direct {
 	return direct{
 		use: "hung LOG", short: "Start again, once",
+		handlers: func() []faena.Handler { return nil },
 		setup: func(*pflag.FlagSet) func([]string) (job, error) {
 			return func(args []string) (job, error) {
 				before, err := os.ReadFile(args[0])

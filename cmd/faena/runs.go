@@ -202,13 +202,22 @@ func (a *app) runsGet() *cobra.Command {
 		Use: "get ID", Args: exactly(1, "one ID of a run", "faena runs get 06h0qjha14001mvsst7wpahva0"),
 		Short: "Show all that is known of a run",
 		Example: `  faena runs get 06h0qjha14001mvsst7wpahva0
-  faena runs get 06h0qjha14001mvsst7wpahva0 --result > output.json`,
+  faena runs get 06h0qjha14001mvsst7wpahva0 --result > output.json
+  faena runs get 06h0qjha14001mvsst7wpahva0 --input > input.json`,
 	}
 	r, out := serverFlags(cmd.Flags()), formatFlag(cmd.Flags())
 	result := cmd.Flags().Bool("result", false, "print the run's output alone, whatever its size")
+	input := cmd.Flags().Bool("input", false, "print the run's input alone, whatever its size; it is kept until the run has succeeded")
 	cmd.RunE = a.with(r, func(ctx context.Context, node *faena.Node, ids []faena.ID) error {
-		if *result {
-			v, err := node.Output(ctx, ids[0])
+		read := node.Output
+		if *result && *input {
+			return usage("want one of --result and --input")
+		}
+		if *input {
+			read = node.Input
+		}
+		if *result || *input {
+			v, err := read(ctx, ids[0])
 			if err != nil {
 				return err
 			}
@@ -343,6 +352,12 @@ func showRun(w io.Writer, colours bool, in *faena.Info) error {
 		add("error", string(in.Error.Code)+": "+in.Error.Message)
 	}
 	add("input", oneLine(in.Input))
+	switch {
+	case in.InputSize > 0:
+		add("input", fmt.Sprintf("%d bytes: see --input", in.InputSize))
+	case in.State == faena.Succeeded:
+		add("input", "gone: it is kept until the run has succeeded")
+	}
 	add("output", oneLine(in.Output))
 	if in.OutputSize > 0 {
 		add("output", fmt.Sprintf("%d bytes: see --result", in.OutputSize))

@@ -238,11 +238,40 @@ func testLargeValues(b *bed) {
 	if i := b.untilState(r.ID, engine.Succeeded); i.OutputSize != int64(3*len(in)) {
 		b.t.Errorf("Get = an output of %d bytes, want %d", i.OutputSize, 3*len(in))
 	}
+	_, err := b.client.Input(b.ctx(), r.ID)
+	b.wantCode("Input of a run that has succeeded", err, engine.CodeNotFound)
+	b.readsInputs(in)
 	s := b.run("save", "")
 	s.Retry = engine.Retry{Attempts: 2, Base: time.Millisecond}
 	if got := b.one(s).output(); got != fmt.Sprint(500<<10) {
 		b.t.Errorf("the second attempt resumed from %s bytes, want all", got)
 	}
+}
+
+// readsInputs reads inputs of runs that have not succeeded.
+func (b *bed) readsInputs(in string) {
+	b.t.Helper()
+	large, small := b.run("later", in), b.run("later", `"small"`)
+	b.submit(large, small)
+	check := func(when string) {
+		b.t.Helper()
+		for _, r := range []engine.Run{large, small} {
+			if v, err := b.client.Input(b.ctx(), r.ID); err != nil || (string(v) != in && string(v) != `"small"`) {
+				b.t.Errorf("Input(%s) = %d bytes, %v, want what was submitted", when, len(v), err)
+			}
+		}
+		if i := b.get(large.ID); i.InputSize != int64(len(in)) || i.Input != nil {
+			b.t.Errorf("Get(%s) = an input of %d bytes, want %d", when, i.InputSize, len(in))
+		}
+		if i := b.get(small.ID); i.InputSize != 0 || string(i.Input) != `"small"` {
+			b.t.Errorf("Get(%s) = input %s of %d bytes, want the small one", when, i.Input, i.InputSize)
+		}
+	}
+	check("queued")
+	b.cancelled(large.ID, small.ID)
+	check("cancelled")
+	_, err := b.client.Input(b.ctx(), b.ids.New())
+	b.wantCode("Input of an unknown run", err, engine.CodeNotFound)
 }
 
 // counted sums up what Counts says of a state.
@@ -342,6 +371,13 @@ func testCounts(b *bed) {
 		}
 		return true
 	})
+	b.listsStates(want)
+	b.listsPairs()
+}
+
+// listsStates lists runs by each state, and by what none or some have.
+func (b *bed) listsStates(want map[engine.State]int64) {
+	b.t.Helper()
 	for _, s := range engine.States() {
 		got := b.listed(engine.Query{States: []engine.State{s}, Limit: 2})
 		if int64(len(got)) != want[s] {
@@ -359,7 +395,6 @@ func testCounts(b *bed) {
 	if got := b.listed(engine.Query{Queue: "elsewhere"}); len(got) != 0 {
 		b.t.Errorf("List of another queue has %d runs, want none", len(got))
 	}
-	b.listsPairs()
 }
 
 // listsPairs lists runs that stay as they are by every pair of states, in pages of

@@ -212,7 +212,9 @@ func (h *holder) get(ctx context.Context, ids []engine.ID) (*engine.Info, error)
 func fillRun(info *engine.Info, r *engine.Run) {
 	info.Attempts = int(max(r.Retry.Attempts, 1))
 	info.Deadline = msTime(r.Deadline)
-	if !r.Input.Apart && json.Valid(r.Input.Data) {
+	if r.Input.Apart {
+		info.InputSize = r.Input.Size
+	} else if json.Valid(r.Input.Data) {
 		info.Input = bytes.Clone(r.Input.Data)
 	}
 	if r.Failure != nil {

@@ -18,6 +18,7 @@ import (
 // Requests to a process that holds an index.
 const (
 	opGet    = "get"
+	opInput  = "input"
 	opFind   = "find"
 	opList   = "list"
 	opCounts = "counts"
@@ -50,6 +51,7 @@ type request struct {
 type answer struct {
 	Error  *wireError         `json:"error,omitempty"`
 	Info   *engine.Info       `json:"info,omitempty"`
+	Input  *engine.Value      `json:"input,omitempty"`
 	Infos  []engine.Info      `json:"infos,omitempty"`
 	Page   *engine.Page       `json:"page,omitempty"`
 	Counts []engine.Count     `json:"counts,omitempty"`
@@ -143,6 +145,8 @@ func (h *holder) reply(ctx context.Context, op string, q *request) (*answer, err
 	switch op {
 	case opGet:
 		a.Info, err = h.get(ctx, q.IDs)
+	case opInput:
+		a.Input, err = h.input(ctx, q.IDs)
 	case opFind:
 		a.Infos, err = h.find(ctx, q.IDs)
 	case opList:
