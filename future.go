@@ -144,7 +144,14 @@ func (f *future) Done() <-chan struct{} {
 // error. Once Cancel returns the future is resolved or about to be: a handler
 // that is under way has its context ended with ErrCancelled, but nobody waits
 // for it.
-func (f *future) Cancel(ctx context.Context) error {
+func (f *Future[T]) Cancel(ctx context.Context) error {
+	if f.none() {
+		return invalid("cancel", "the future is nil or its zero value")
+	}
+	return f.cancel(ctx)
+}
+
+func (f *future) cancel(ctx context.Context) error {
 	states, err := f.node.Cancel(ctx, f.id)
 	if err != nil {
 		return err

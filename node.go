@@ -3,6 +3,7 @@ package faena
 import (
 	"context"
 	"log/slog"
+	"reflect"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -47,7 +48,7 @@ type Node struct {
 // Open makes a node on an engine. The engine stays the caller's, to be closed
 // after the node. ctx bounds the opening only.
 func Open(ctx context.Context, eng engine.Engine, opts Options) (*Node, error) {
-	if eng == nil {
+	if v := reflect.ValueOf(eng); !v.IsValid() || v.Kind() == reflect.Pointer && v.IsNil() {
 		return nil, invalid("open node", "the engine is nil")
 	}
 	if err := ctx.Err(); err != nil {

@@ -3,7 +3,10 @@ package faena
 import (
 	"math"
 	"slices"
+	"strings"
 	"time"
+	"unicode"
+	"unicode/utf8"
 
 	"github.com/faena-dev/faena/engine"
 )
@@ -147,7 +150,8 @@ func At(t time.Time) Option {
 
 // Tags adds tags, given as key, value, key, value: pairs that runs are filtered
 // by. A key that is there already gets the new value. A run has at most 32, of
-// keys up to 64 bytes and values up to 256.
+// keys up to 64 bytes and values up to 256, both in UTF-8, and keys without control
+// characters.
 func Tags(pairs ...string) Option {
 	return Option{func(s *settings) error {
 		if len(pairs)%2 != 0 {
@@ -157,6 +161,12 @@ func Tags(pairs ...string) Option {
 		for p := range slices.Chunk(pairs, 2) {
 			if p[0] == "" || len(p[0]) > maxTagKey || len(p[1]) > maxTagValue {
 				return invalid("", "tag %q=%q: want a key of 1 to %d bytes and a value of at most %d", p[0], p[1], maxTagKey, maxTagValue)
+			}
+			if !utf8.ValidString(p[0]) || !utf8.ValidString(p[1]) {
+				return invalid("", "tag %q=%q: it is not UTF-8", p[0], p[1])
+			}
+			if strings.ContainsFunc(p[0], unicode.IsControl) {
+				return invalid("", "tag %q=%q: its key has a control character", p[0], p[1])
 			}
 			if i := slices.IndexFunc(tags, func(t Tag) bool { return t.Key == p[0] }); i >= 0 {
 				tags[i].Value = p[1]

@@ -6,6 +6,7 @@ import (
 	"testing"
 
 	"github.com/faena-dev/faena"
+	"github.com/faena-dev/faena/engine"
 )
 
 // A nil node was a nil dereference inside of faena.
@@ -35,6 +36,7 @@ func TestNilNodeIsRefused(t *testing.T) {
 			"Status":      func() error { _, err := n.Status(ctx); return err },
 			"Pause":       func() error { return n.Pause(ctx, "q") },
 			"Resume":      func() error { return n.Resume(ctx, "q") },
+			"Input":       func() error { _, err := n.Input(ctx, id); return err },
 			"Output":      func() error { _, err := n.Output(ctx, id); return err },
 			"Cancel":      func() error { _, err := n.Cancel(ctx, id); return err },
 			"CancelAll":   func() error { _, err := n.CancelAll(ctx, faena.Query{}); return err },
@@ -71,6 +73,7 @@ func TestNilFutureIsRefused(t *testing.T) {
 		wantCode(t, "First with a "+which+" future", err, faena.CodeInvalid)
 		_, err = bad.Get(t.Context())
 		wantCode(t, "Get of a "+which+" future", err, faena.CodeInvalid)
+		wantCode(t, "Cancel of a "+which+" future", bad.Cancel(t.Context()), faena.CodeInvalid)
 		var got []*faena.Future[int]
 		for f, err := range faena.AsCompleted(t.Context(), bad, good, bad) {
 			if got = append(got, f); f == good {
@@ -82,6 +85,15 @@ func TestNilFutureIsRefused(t *testing.T) {
 		if want := []*faena.Future[int]{bad, bad, good}; !slices.Equal(got, want) {
 			t.Errorf("AsCompleted = %v, want %v", got, want)
 		}
+	}
+}
+
+// An engine that is nil behind its interface was a nil dereference.
+func TestNilEngineIsRefused(t *testing.T) {
+	t.Parallel()
+	for which, eng := range map[string]engine.Engine{"nil": nil, "typed nil": (*loop)(nil)} {
+		_, err := faena.Open(t.Context(), eng, faena.Options{})
+		wantCode(t, "Open of a "+which+" engine", err, faena.CodeInvalid)
 	}
 }
 

@@ -27,6 +27,7 @@ func lifeCases() []testCase {
 		{"a paused queue delivers nothing", 0, testPause},
 		{"an unknown task waits for a worker that knows it", 0, testUnknownTask},
 		{"progress is shown", 0, testProgress},
+		{"names may be dots", joined, testDots},
 		{"ten levels wait in one slot", 0, testNested},
 	}
 }
@@ -245,6 +246,31 @@ func testLargeValues(b *bed) {
 	s.Retry = engine.Retry{Attempts: 2, Base: time.Millisecond}
 	if got := b.one(s).output(); got != fmt.Sprint(500<<10) {
 		b.t.Errorf("the second attempt resumed from %s bytes, want all", got)
+	}
+}
+
+// testDots has names as long as they may be, of what is longest once it is escaped.
+func testDots(b *bed) {
+	dots := strings.Repeat(".", 64)
+	w := b.worker(1, tasks{dots: echo})
+	if err := w.Handle(b.ctx(), dots, dots); err != nil {
+		b.t.Fatalf("Handle = %v", err)
+	}
+	now, later, parked := b.run(dots, `"now"`), b.run(dots, `"later"`), b.run(dots[1:], `"parked"`)
+	later.At = time.Now().Add(1500 * time.Millisecond).UnixMilli()
+	now.Queue, later.Queue, parked.Queue = dots, dots, dots
+	fs := b.submit(now, later, parked)
+	for i, want := range []string{`"now"`, `"later"`} {
+		if got := fs[i].output(); got != want {
+			b.t.Errorf("output = %s, want %s", got, want)
+		}
+	}
+	other := b.workerOn(b.join(nil), engine.WorkOptions{Slots: 1}, tasks{dots[1:]: echo})
+	if err := other.Handle(b.ctx(), dots, dots[1:]); err != nil {
+		b.t.Fatalf("Handle = %v", err)
+	}
+	if got := fs[2].output(); got != `"parked"` {
+		b.t.Errorf("output = %s, want what was parked", got)
 	}
 }
 

@@ -1,6 +1,8 @@
 package natsengine
 
 import (
+	"crypto/sha256"
+	"encoding/hex"
 	"strconv"
 	"strings"
 
@@ -111,6 +113,19 @@ func delayedSubject(queue string, id engine.ID, rev uint32) string {
 }
 
 // Durable consumers.
-func queueConsumer() string              { return "work" }
-func dueConsumer(queue string) string    { return "due_" + token(queue) }
-func parkConsumer(q, task string) string { return "park_" + token(q) + "_" + token(task) }
+func queueConsumer() string           { return "work" }
+func dueConsumer(queue string) string { return "due_" + token(queue) }
+
+// maxConsumer is how long the server lets a consumer's name be.
+const maxConsumer = 255
+
+// parkConsumer has both names in its own, or a sum of them where that would be too
+// long: a name of dots only is three times as long as a token.
+func parkConsumer(q, task string) string {
+	name := "park_" + token(q) + "_" + token(task)
+	if len(name) <= maxConsumer {
+		return name
+	}
+	sum := sha256.Sum256([]byte(q + "\x00" + task)) // which is in no name
+	return "park_%" + hex.EncodeToString(sum[:])
+}
