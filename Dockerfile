@@ -11,8 +11,9 @@ COPY rootfs/ /
 # Owned by the user below, so that a fresh volume mounted here is too.
 COPY --chown=65532:65532 data/ /data/
 
-# Direct commands keep their state under the home directory.
-ENV HOME=/data
+# Direct commands keep their state under the home directory; serve, and what looks
+# for it from inside, in FAENA_DATA.
+ENV HOME=/data FAENA_DATA=/data
 USER 65532:65532
 WORKDIR /data
 VOLUME /data

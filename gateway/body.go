@@ -130,6 +130,9 @@ func decode(b []byte, v content) error {
 		if _, err := d.Token(); !errors.Is(err, io.EOF) {
 			return malformed("the body goes on after its JSON object, at "+place(b, d.InputOffset()), "send one JSON object")
 		}
+		if name := twice(b); name != "" {
+			return malformed(name+" is there twice", "send it once")
+		}
 		return nil
 	}
 	if bad, ok := errors.AsType[*json.SyntaxError](err); ok {
@@ -139,7 +142,7 @@ func decode(b []byte, v content) error {
 		return malformed("the body is not JSON: it ends in the middle", "send all of it")
 	}
 	if bad, ok := errors.AsType[*json.UnmarshalTypeError](err); ok {
-		return wrongType(bad)
+		return wrongType(b, bad)
 	}
 	if field, ok := strings.CutPrefix(err.Error(), "json: unknown field "); ok {
 		name, uerr := strconv.Unquote(field)
@@ -158,12 +161,15 @@ func malformed(detail, remedy string) error {
 // maxValue bounds how much of a value stands in an error.
 const maxValue = 64
 
-func wrongType(bad *json.UnmarshalTypeError) error {
+func wrongType(b []byte, bad *json.UnmarshalTypeError) error {
 	if bad.Field == "" {
 		return wrong("body", "want an object, got "+bad.Value, "send a JSON object")
 	}
 	// a field of an embedded struct is named with that struct, which JSON has not
 	field := strings.TrimPrefix(bad.Field, "settings.")
+	if field == "tags" && bad.Type.Kind() == reflect.String {
+		field += badTag(b)
+	}
 	got := bad.Value
 	if len(got) > maxValue {
 		got = got[:maxValue] + "..." // a number: there is nothing to be cut in the middle

@@ -32,6 +32,8 @@ var (
 	ServerURL   = serverURL
 	SamePlace   = samePlace
 	CommandLine = commandLine
+
+	ScrapeSummary = scrapeSummary
 )
 
 // crowded takes the disk for full while there is a file $FULL.

@@ -2,8 +2,8 @@ package main
 
 import (
 	"encoding/json"
-	"fmt"
 	"io"
+	"strconv"
 
 	"github.com/faena-dev/faena"
 	"github.com/faena-dev/faena/internal/screen"
@@ -43,9 +43,12 @@ func stateCell(s faena.State) screen.Cell {
 }
 
 // count is a number of things: "1 run", "2 runs".
-func count(n int, thing string) string {
+func count(n int, thing string) string { return strconv.Itoa(n) + " " + plural(n, thing) }
+
+// plural is the word for so many things: "run", "runs".
+func plural(n int, thing string) string {
 	if n == 1 {
-		return "1 " + thing
+		return thing
 	}
-	return fmt.Sprintf("%d %ss", n, thing)
+	return thing + "s"
 }

@@ -212,7 +212,7 @@ func scrapeSummary(s *scrape.Summary) string {
 	for _, c := range []struct {
 		n    int
 		what string
-	}{{s.Redirects, "redirected"}, {s.Broken, "broken"}, {s.Failed, "failed"}, {s.Skipped, "skipped"}, {s.Retries, "requests repeated"}} {
+	}{{s.Redirects, "redirected"}, {s.Broken, "broken"}, {s.Failed, "failed"}, {s.Skipped, "skipped"}, {s.Retries, plural(s.Retries, "request") + " repeated"}} {
 		if c.n > 0 {
 			fmt.Fprintf(&b, ", %d %s", c.n, c.what)
 		}
