@@ -175,6 +175,16 @@ func closeWithin(c io.Closer, limit time.Duration) (bool, error) {
 	}
 }
 
+// closeSoon closes a client's session; one that was interrupted does not wait for a
+// server that does not answer.
+func closeSoon(ctx context.Context, c io.Closer) error {
+	if ctx.Err() == nil {
+		return c.Close()
+	}
+	_, err := closeWithin(c, slowToEnd)
+	return err
+}
+
 // connect opens a node on the server that r names.
 func (a *app) connect(ctx context.Context, r *remote, opts faena.Options) (*session, error) {
 	return a.connectAs(ctx, r, opts, func(e *natsengine.Engine) engine.Engine { return e })

@@ -18,23 +18,24 @@ import (
 type submitter struct {
 	*session
 	queues map[string]string // where runs of the tasks it knows wait
+	sent   *sent
 }
 
 func (a *app) submitter(ctx context.Context, r *remote) (*submitter, error) {
-	queues := map[string]string{}
-	s, err := a.connectAs(ctx, r, faena.Options{}, func(e *natsengine.Engine) engine.Engine { return noWork{e, queues} })
+	queues, out := map[string]string{}, new(sent)
+	s, err := a.connectAs(ctx, r, faena.Options{}, func(e *natsengine.Engine) engine.Engine { return noWork{out.by(e), queues} })
 	if err != nil {
 		return nil, err
 	}
 	if err := s.Handle(a.handlers()...); err != nil {
 		return nil, errors.Join(err, s.Close())
 	}
-	return &submitter{s, queues}, nil
+	return &submitter{s, queues, out}, nil
 }
 
 // noWork is an engine whose workers take nothing, and only note what they are told.
 type noWork struct {
-	*natsengine.Engine
+	noting
 	queues map[string]string
 }
 
@@ -57,7 +58,7 @@ func (noWorker) Stop(context.Context) error { return nil }
 func (s *submitter) submit(ctx context.Context, task string, input []byte, o *submission, opts []faena.Option) (faena.ID, error) {
 	own, known := s.queues[task]
 	if !known && o.unknown {
-		return s.Submit(ctx, task, input, append(opts, faena.AllowUnknown())...)
+		return s.store(ctx, task, input, append(opts, faena.AllowUnknown()))
 	}
 	queues, err := s.taken(ctx, task)
 	switch {
@@ -73,6 +74,16 @@ func (s *submitter) submit(ctx context.Context, task string, input []byte, o *su
 	case !slices.Contains(queues, own):
 		opts = append([]faena.Option{faena.Queue(slices.Min(queues))}, opts...)
 	}
+	return s.store(ctx, task, input, opts)
+}
+
+// store submits, and goes on for a while when it is interrupted.
+func (s *submitter) store(ctx context.Context, task string, input []byte, opts []faena.Option) (faena.ID, error) {
+	if ctx.Err() != nil {
+		return faena.ID{}, context.Cause(ctx)
+	}
+	ctx, stop := lingering(ctx, submitFor)
+	defer stop()
 	return s.Submit(ctx, task, input, opts...)
 }
 

@@ -109,34 +109,19 @@ func (a *app) direct(d direct) *cobra.Command {
 		return misused(err)
 	})
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
+		if a.resumed != nil { // before prepare, which looks at where the work is done
+			r.at(&a.resumed.Job)
+		}
 		j, err := prepare(args)
 		if err != nil {
 			return err
 		}
-		if r.server != "" && a.resumed == nil {
-			return a.there(cmd.Context(), r, j)
+		if r.server != "" {
+			return a.there(cmd.Context(), &d, r, j)
 		}
 		return a.here(cmd.Context(), &d, j)
 	}
 	return cmd
-}
-
-// there lets a server do the work.
-func (a *app) there(ctx context.Context, r *remote, j job) error {
-	s, err := a.connect(ctx, r, faena.Options{})
-	if err != nil {
-		return err
-	}
-	defer s.Close() //nolint:errcheck // it only submitted
-	if err := j.submit(ctx, s.Node); err != nil {
-		return err
-	}
-	ids := j.ids()
-	err = a.attend(ctx, s.Node, j, fmt.Sprintf("%s at the server: faena runs watch %s", count(len(ids), "run"), ids[0]))
-	if ctx.Err() != nil {
-		a.note("the work goes on at the server: faena runs watch %s shows it, faena runs cancel %s ends it", ids[0], ids[0])
-	}
-	return err
 }
 
 // here does the work in this process.
@@ -147,7 +132,7 @@ func (a *app) here(ctx context.Context, d *direct, j job) error {
 		if err != nil {
 			return err
 		}
-		if dir, err = workdir.Create(root, d.name(), a.args); err != nil {
+		if dir, err = workdir.Create(root, d.name(), workdir.Job{Args: a.args}); err != nil {
 			return unwritable(noPlace(err))
 		}
 	}
@@ -155,9 +140,9 @@ func (a *app) here(ctx context.Context, d *direct, j job) error {
 	onEnd(ctx, "; resume by: faena resume "+dir.ID)
 	ctx, full, stop := d.whileRoom(ctx, dir.Data())
 	defer stop()
-	s, err := a.open(ctx, d, dir)
+	s, err := a.start(ctx, d, dir)
 	if err == nil {
-		err = a.work(ctx, s.Node, j, dir)
+		err = a.work(ctx, s.Node, j, dir, inThisProcess(dir))
 		if f, ok := errors.AsType[*fault](context.Cause(ctx)); ok && err != nil {
 			err = f
 		}
@@ -211,8 +196,8 @@ func (a *app) endDirect(s *session, id string, full <-chan struct{}) error {
 	}
 }
 
-// open starts an engine of the command's own.
-func (a *app) open(ctx context.Context, d *direct, dir *workdir.Dir) (*session, error) {
+// start starts an engine of the command's own.
+func (a *app) start(ctx context.Context, d *direct, dir *workdir.Dir) (*session, error) {
 	log := slog.New(hushed{a.quiet().Handler(), d, dir.Data()})
 	o := embedded.Options{Dir: dir.Data(), Version: programVersion(), Logger: log}
 	eng, err := embedded.Open(ctx, o)
@@ -258,21 +243,24 @@ func lingering(ctx context.Context, d time.Duration) (context.Context, context.C
 	return longer, func() { stop(); cancel(nil) }
 }
 
+// terms are how a job is submitted, and what is said once it takes long.
+type terms struct {
+	opts []faena.Option
+	slow func(ids []faena.ID) string
+}
+
+// inThisProcess are the terms of work that is done here.
+func inThisProcess(dir *workdir.Dir) terms {
+	return terms{
+		opts: []faena.Option{faena.Tags(jobTag, dir.ID), faena.Keep(keepWork, keepWork)},
+		slow: func([]faena.ID) string { return "if this is cut short, faena resume " + dir.ID + " goes on" },
+	}
+}
+
 // work submits the job's runs, or finds those that an earlier process submitted,
 // and attends to them.
-func (a *app) work(ctx context.Context, node *faena.Node, j job, dir *workdir.Dir) error {
-	ids, err := earlier(ctx, node, dir)
-	if err != nil {
-		return err
-	}
-	if len(ids) > 0 {
-		err = j.attach(ctx, node, ids)
-	} else {
-		sctx, stop := lingering(ctx, submitFor)
-		err = j.submit(sctx, node, faena.Tags(jobTag, dir.ID), faena.Keep(keepWork, keepWork))
-		stop()
-	}
-	if err != nil {
+func (a *app) work(ctx context.Context, node *faena.Node, j job, dir *workdir.Dir, t terms) error {
+	if err := a.begin(ctx, node, j, dir, t.opts); err != nil {
 		return err
 	}
 	if len(dir.Runs) == 0 {
@@ -284,7 +272,30 @@ func (a *app) work(ctx context.Context, node *faena.Node, j job, dir *workdir.Di
 			return err
 		}
 	}
-	return a.attend(ctx, node, j, "if this is cut short, faena resume "+dir.ID+" goes on")
+	return a.attend(ctx, node, j, t.slow(j.ids()))
+}
+
+// begin gives the job its runs: new ones, or those of an earlier process.
+func (a *app) begin(ctx context.Context, node *faena.Node, j job, dir *workdir.Dir, opts []faena.Option) error {
+	if a.resumed != nil {
+		ids, err := earlier(ctx, node, dir)
+		if err != nil {
+			return err
+		}
+		if len(ids) > 0 {
+			err = j.attach(ctx, node, ids)
+			if faena.CodeOf(err) == faena.CodeNotFound {
+				return fmt.Errorf("%w: the time it was kept for has passed, or it was another server's; faena resume --remove %s gives it up", err, dir.ID)
+			}
+			return err
+		}
+	}
+	if ctx.Err() != nil {
+		return context.Cause(ctx)
+	}
+	ctx, stop := lingering(ctx, submitFor)
+	defer stop()
+	return j.submit(ctx, node, opts...)
 }
 
 // earlier are the job's runs that an earlier process submitted: as it noted them,

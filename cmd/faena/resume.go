@@ -19,7 +19,9 @@ func (a *app) resume() *cobra.Command {
 		Use: "resume [ID]", GroupID: groupDirect,
 		Short: "Go on with a direct command that was cut short",
 		Long: `Go on with a direct command that was interrupted or killed, in the directory
-and with the arguments it had. Nothing that had finished is done again.
+and with the arguments it had. Nothing that had finished is done again. Of work at a
+server (--server) it takes the results from there; --remove leaves its runs as they
+are. The server's secret is not kept: it is taken as the command would take it now.
 
 Without an ID it lists what can be resumed, and what is running. On a terminal
 long commands are cut; -o json has all of them.`,
@@ -59,6 +61,9 @@ long commands are cut; -o json has all of them.`,
 			return err
 		}
 		if *remove {
+			if dir.Server != "" && len(dir.Runs) > 0 {
+				a.note("its work goes on at the server: faena runs cancel %s ends it", dir.Runs[0])
+			}
 			return dir.Remove()
 		}
 		defer dir.Close() //nolint:errcheck // nothing is written by it

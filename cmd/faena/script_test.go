@@ -48,7 +48,8 @@ func TestScripts(t *testing.T) {
 			"exits": exits, "until": until, "lines": lines, "left": left, "perm": perm, "env-from": envFrom,
 			"site": site, "urls": urls,
 			"more": more, "forget": forget, "port": port, "fetch": fetch, "post": post, "bare": bare, "others": others, "weak": weak, "interrupt": interrupt, "unread": unread,
-			"once": once, "disk": disk, "crowd": crowd,
+			"cutoff": cutoff,
+			"once":   once, "disk": disk, "crowd": crowd,
 		},
 		Condition: condition,
 	})

@@ -144,8 +144,11 @@ func (a *app) submitted(ctx context.Context, s *submission, task string, input j
 	if err != nil {
 		return err
 	}
-	defer func() { err = errors.Join(err, on.Close()) }()
+	defer func() { err = errors.Join(err, closeSoon(ctx, on)) }()
 	id, err := on.submit(ctx, task, input, s, opts)
+	if on.sent.doubt(ctx, err) {
+		a.open(on.sent.ids[0])
+	}
 	switch faena.CodeOf(err) {
 	case "":
 	case faena.CodeUnknownTask:
@@ -160,7 +163,11 @@ func (a *app) submitted(ctx context.Context, s *submission, task string, input j
 		return err
 	}
 	fmt.Fprintf(a.err, "%s\n", id) //nolint:errcheck // to people
-	return a.result(ctx, on.Node, task, id)
+	err = a.result(ctx, on.Node, task, id)
+	if ctx.Err() != nil {
+		a.note("the run goes on: faena runs watch %s shows it, faena runs cancel %s ends it", id, id)
+	}
+	return err
 }
 
 // result waits for a run and prints its output.
@@ -172,9 +179,6 @@ func (a *app) result(ctx context.Context, node *faena.Node, task string, id faen
 	j := &attached{name: task, future: f}
 	bars := screen.NewBars(a.err)
 	err = a.watched(ctx, node, j, bars, "")
-	if ctx.Err() != nil {
-		a.note("the run goes on: faena runs watch %s shows it, faena runs cancel %s ends it", id, id)
-	}
 	for _, d := range a.directs {
 		if d.refused != nil && d.refused(task, err) {
 			return usage("%w", err)

@@ -31,6 +31,9 @@ type Job struct {
 	Started time.Time `json:"started"`
 	PID     int       `json:"pid"`            // of the process that had it last
 	Runs    []string  `json:"runs,omitempty"` // that were submitted, in order
+
+	Server    string `json:"server,omitempty"`     // that does the work, without a secret; empty if the process does
+	TokenFile string `json:"token_file,omitempty"` // with the server's secret
 }
 
 // Entry is a job in a list.
@@ -39,7 +42,8 @@ type Entry struct {
 	Running bool `json:"running"` // its process lives: nothing to resume
 }
 
-// Dir is a job's directory, held by this process until Close or Remove.
+// Dir is a job's directory, held by this process until Close or Remove. The zero
+// Dir is none: it remembers what it is told until then.
 type Dir struct {
 	Job
 	path string
@@ -53,9 +57,10 @@ const (
 	gone     = ".gone-" // prefix of directories being removed
 )
 
-// Create makes a directory below root, and root if it is missing. The id is the
-// name and letters made by chance, so two calls never meet.
-func Create(root, name string, args []string) (*Dir, error) {
+// Create makes a directory below root, and root if it is missing, for a job of
+// which its maker says the arguments and the server. The id is the name and letters
+// made by chance, so two calls never meet.
+func Create(root, name string, j Job) (*Dir, error) {
 	if err := os.MkdirAll(root, 0o700); err != nil {
 		return nil, fmt.Errorf("make %s: %w", root, err)
 	}
@@ -63,10 +68,9 @@ func Create(root, name string, args []string) (*Dir, error) {
 	if err != nil {
 		return nil, fmt.Errorf("find the working directory: %w", err)
 	}
-	d := &Dir{Job: Job{
-		ID: name + "-" + strings.ToLower(rand.Text()[:idLetters]), Args: slices.Clone(args), Cwd: cwd,
-		Started: time.Now().UTC(), PID: os.Getpid(),
-	}}
+	j.ID, j.Args, j.Cwd = name+"-"+strings.ToLower(rand.Text()[:idLetters]), slices.Clone(j.Args), cwd
+	j.Started, j.PID = time.Now().UTC(), os.Getpid()
+	d := &Dir{Job: j}
 	d.path = filepath.Join(root, d.ID)
 	if err := os.Mkdir(d.path, 0o700); err != nil {
 		return nil, fmt.Errorf("make a directory for the work: %w", err)
@@ -151,6 +155,9 @@ func (d *Dir) Data() string { return filepath.Join(d.path, dataDir) }
 // SetRuns remembers what was submitted.
 func (d *Dir) SetRuns(ids []string) error {
 	d.Runs = slices.Clone(ids)
+	if d.lock == nil {
+		return nil
+	}
 	return d.save()
 }
 

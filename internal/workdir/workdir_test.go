@@ -15,7 +15,7 @@ func TestLifeOfADirectory(t *testing.T) {
 	t.Parallel()
 	root := filepath.Join(t.TempDir(), "work")
 	args := []string{"sum", "--far", "1"}
-	d, err := workdir.Create(root, "sum", args)
+	d, err := workdir.Create(root, "sum", workdir.Job{Args: args})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -58,7 +58,7 @@ func TestLifeOfADirectory(t *testing.T) {
 func TestIDsAreNoPaths(t *testing.T) {
 	t.Parallel()
 	root := t.TempDir()
-	outside, err := workdir.Create(filepath.Join(root, "other"), "sum", nil)
+	outside, err := workdir.Create(filepath.Join(root, "other"), "sum", workdir.Job{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -100,7 +100,7 @@ func TestListOfNothing(t *testing.T) {
 func TestDamagedJobIsNamed(t *testing.T) {
 	t.Parallel()
 	root := t.TempDir()
-	d, err := workdir.Create(root, "sum", nil)
+	d, err := workdir.Create(root, "sum", workdir.Job{})
 	if err != nil {
 		t.Fatal(err)
 	}
