@@ -138,15 +138,16 @@ func (a *app) here(ctx context.Context, d *direct, j job) error {
 	}
 	defer dir.Close() //nolint:errcheck // nothing is written by it
 	onEnd(ctx, "; resume by: faena resume "+dir.ID)
-	ctx, full, stop := d.whileRoom(ctx, dir.Data())
-	defer stop()
-	s, err := a.start(ctx, d, dir)
+	room := d.whileRoom(ctx, dir.Data())
+	defer room.stop()
+	ctx = room.ctx
+	s, err := a.start(ctx, d, dir, room)
 	if err == nil {
 		err = a.work(ctx, s.Node, j, dir, inThisProcess(dir))
 		if f, ok := errors.AsType[*fault](context.Cause(ctx)); ok && err != nil {
 			err = f
 		}
-		err = errors.Join(err, a.endDirect(s, dir.ID, full))
+		err = errors.Join(err, a.endDirect(s, dir.ID, room.stuck))
 	}
 	f, failed := errors.AsType[*fault](err)
 	failed = failed && (f.exit == exitFailed || f.exit == exitUsage)
@@ -174,7 +175,7 @@ func noPlace(err error) error {
 // endDirect closes a session. Work that does not listen keeps it, and a person
 // who waits is told what else there is to do. After endFor, and sooner on a full
 // disk, it is left as it is, as by a crash.
-func (a *app) endDirect(s *session, id string, full <-chan struct{}) error {
+func (a *app) endDirect(s *session, id string, stuck <-chan struct{}) error {
 	late := time.AfterFunc(slowToEnd, func() {
 		a.note("waiting for work under way to end; Ctrl-C ends it at once, and faena resume %s goes on", id)
 	})
@@ -189,16 +190,16 @@ func (a *app) endDirect(s *session, id string, full <-chan struct{}) error {
 			return err
 		case <-limit.C:
 			return nil
-		case <-full:
-			full = nil
+		case <-stuck:
+			stuck = nil
 			limit.Reset(slowToEnd / 2)
 		}
 	}
 }
 
 // start starts an engine of the command's own.
-func (a *app) start(ctx context.Context, d *direct, dir *workdir.Dir) (*session, error) {
-	log := slog.New(hushed{a.quiet().Handler(), d, dir.Data()})
+func (a *app) start(ctx context.Context, d *direct, dir *workdir.Dir, r *room) (*session, error) {
+	log := slog.New(hushed{a.quiet().Handler(), r})
 	o := embedded.Options{Dir: dir.Data(), Version: programVersion(), Logger: log}
 	eng, err := embedded.Open(ctx, o)
 	if weak, ok := errors.AsType[*embedded.NotDurableError](err); ok {
@@ -218,6 +219,7 @@ func (a *app) start(ctx context.Context, d *direct, dir *workdir.Dir) (*session,
 		return nil, errors.Join(err, eng.Close())
 	}
 	s := &session{Node: node, engine: eng, where: dir.ID}
+	node.Use(r.outputs)
 	if err := node.Handle(d.handlers()...); err != nil {
 		return nil, errors.Join(err, s.Close())
 	}

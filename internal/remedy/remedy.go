@@ -25,6 +25,8 @@ func Disk(err error) error {
 	}
 	var text string
 	switch {
+	case errors.Is(err, syscall.EFBIG):
+		text = "raise the limit on the length of files (ulimit -f), or choose another place"
 	case Full(err):
 		text = "free some space, or choose another place"
 	case errors.Is(err, fs.ErrPermission), errors.Is(err, syscall.EROFS):
@@ -41,9 +43,9 @@ func Disk(err error) error {
 	return &advised{err, text}
 }
 
-// Full tells whether an error is for want of space.
+// Full tells whether an error is for want of space, or for a limit on it.
 func Full(err error) bool {
-	return errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.EDQUOT)
+	return errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.EDQUOT) || errors.Is(err, syscall.EFBIG)
 }
 
 // Room tells whether need bytes may go to the file system of a directory: an

@@ -35,6 +35,7 @@ func TestDisk(t *testing.T) {
 	}{
 		{&fs.PathError{Op: "write", Path: "x", Err: syscall.ENOSPC}, "free some space"},
 		{syscall.EDQUOT, "free some space"},
+		{syscall.EFBIG, "raise the limit on the length of files"},
 		{syscall.EROFS, "give access"},
 		{syscall.EACCES, "give access"},
 		{open(filepath.Join(dir, "none", "x")), "make its directory"},
