@@ -166,17 +166,8 @@ func (o Options) Check(in Input) error {
 	if err := in.Check(); err != nil || in.Digits {
 		return err
 	}
-	need := size.Of(in.N)
-	need.Peak += storeFactor * need.Decimal
-	have := size.Memory{Bytes: unasked} // to look costs more than a small factorial
-	switch {
-	case o.Memory > 0:
-		have = size.Memory{Bytes: o.Memory, Source: "the memory option"}
-	case need.Peak > unasked:
-		have = size.Available()
-	}
-	if need.Peak > float64(have.Bytes) {
-		return &size.MemoryError{N: in.N, Estimate: need, Available: have}
+	if err := o.fits(in.N); err != nil {
+		return err
 	}
 	digits, err := size.Digits(in.N)
 	if err != nil {
@@ -188,7 +179,24 @@ func (o Options) Check(in Input) error {
 	return nil
 }
 
-// unasked is how many bytes are taken for there without a look at the system.
+// fits tells whether there is memory for a factorial.
+func (o Options) fits(n int64) error {
+	need := size.Of(n)
+	need.Peak += storeFactor * need.Decimal
+	have := size.Memory{Bytes: o.Memory, Source: "the memory option"}
+	if o.Memory <= 0 {
+		if need.Peak-size.Of(0).Peak <= unasked { // to look costs far more than a small factorial
+			return nil
+		}
+		have = size.Available()
+	}
+	if need.Peak > float64(have.Bytes) {
+		return &size.MemoryError{N: n, Estimate: need, Available: have}
+	}
+	return nil
+}
+
+// unasked is how many bytes beside what any factorial takes are there for sure.
 const unasked = 1 << 20
 
 const (
