@@ -3,7 +3,9 @@ package main
 import (
 	"context"
 	"fmt"
+	"slices"
 	"strconv"
+	"strings"
 
 	"github.com/spf13/cobra"
 
@@ -26,7 +28,9 @@ func (a *app) queues() *cobra.Command {
 func (a *app) queuesList() *cobra.Command {
 	cmd := &cobra.Command{
 		Use: "list", Aliases: []string{"ls"}, Args: cobra.NoArgs,
-		Short:   "List queues, with their runs by state",
+		Short: "List queues, with their runs by state",
+		Long: `List queues, with their runs by state. On a narrow terminal columns are left out,
+those that tell of nothing first; elsewhere, and with -o json, everything is there.`,
 		Example: "  faena queues list\n  faena queues list -o json",
 	}
 	r, out := serverFlags(cmd.Flags()), formatFlag(cmd.Flags())
@@ -41,25 +45,64 @@ func (a *app) queuesList() *cobra.Command {
 			}
 			return printJSON(a.out, all)
 		}
-		header := []string{"QUEUE", "STATE", "WORKERS"}
-		for _, s := range faena.States() {
-			header = append(header, s.String())
-		}
-		rows := make([][]screen.Cell, 0, len(all))
-		for _, q := range all {
-			state := screen.Cell{Text: "active", Colour: screen.Green}
-			if q.Paused {
-				state = screen.Cell{Text: "paused", Colour: screen.Yellow}
-			}
-			row := []screen.Cell{screen.Text(q.Name), state, screen.Text(strconv.Itoa(q.Workers))}
-			for _, s := range faena.States() {
-				row = append(row, number(q.Counts[s.String()], stateCell(s).Colour))
-			}
-			rows = append(rows, row)
-		}
-		return screen.Table(a.out, screen.Colours(a.out), header, rows)
+		return a.queueTable(all)
 	})
 	return cmd
+}
+
+func (a *app) queueTable(all []faena.QueueInfo) error {
+	header := []string{"QUEUE", "STATE", "WORKERS"}
+	total := map[string]int64{}
+	for _, s := range faena.States() {
+		header = append(header, s.String())
+	}
+	rows := make([][]screen.Cell, 0, len(all))
+	for _, q := range all {
+		state := screen.Cell{Text: "active", Colour: screen.Green}
+		if q.Paused {
+			state = screen.Cell{Text: "paused", Colour: screen.Yellow}
+		}
+		row := []screen.Cell{screen.Text(q.Name), state, screen.Text(strconv.Itoa(q.Workers))}
+		for _, s := range faena.States() {
+			n := q.Counts[s.String()]
+			total[s.String()] += n
+			row = append(row, number(n, stateCell(s).Colour))
+		}
+		rows = append(rows, row)
+	}
+	drop := leastTold(header, total)
+	fitted, rows := screen.Fit(screen.Width(a.out), header, rows, drop...)
+	if err := screen.Table(a.out, screen.Colours(a.out), fitted, rows); err != nil {
+		return err
+	}
+	var lack []string
+	for _, i := range drop {
+		if name := header[i]; total[name] > 0 && !slices.Contains(fitted, name) {
+			lack = append(lack, name)
+		}
+	}
+	if lack != nil {
+		a.note("there is no room for %s: -o json has all", strings.Join(lack, ", "))
+	}
+	return nil
+}
+
+// leastTold are the columns of queues to leave out where room is short: those that
+// tell of nothing first, then what needs the least attention.
+func leastTold(header []string, total map[string]int64) []int {
+	states := []faena.State{
+		faena.Cancelled, faena.Succeeded, faena.Scheduled, faena.Waiting, faena.Retrying, faena.Queued, faena.Running, faena.Failed,
+	}
+	var empty, others []int
+	for _, s := range states {
+		if i := slices.Index(header, s.String()); total[s.String()] == 0 {
+			empty = append(empty, i)
+		} else {
+			others = append(others, i)
+		}
+	}
+	const state, workers = 1, 2
+	return slices.Concat(empty, []int{workers}, others, []int{state})
 }
 
 // number is a count in its colour, if there is something to see.

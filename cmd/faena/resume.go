@@ -109,7 +109,7 @@ func (a *app) leftBehind(root string, out *format) error {
 		})
 	}
 	header := []string{"ID", "STATE", "STARTED", "COMMAND"}
-	screen.Fit(screen.Width(a.out), header, rows)
+	header, rows = screen.Fit(screen.Width(a.out), header, rows, 2)
 	return screen.Table(a.out, screen.Colours(a.out), header, rows)
 }
 

@@ -100,6 +100,8 @@ func (a *app) runsList() *cobra.Command {
 	cmd := &cobra.Command{
 		Use: "list", Aliases: []string{"ls"}, Args: cobra.NoArgs,
 		Short: "List runs, newest first",
+		Long: `List runs, newest first. On a narrow terminal columns are left out and texts are
+cut; elsewhere, and with -o json, everything is there.`,
 		Example: `  faena runs list --state failed --since 24h
   faena runs list --task report --tag customer=acme -o json`,
 	}
@@ -146,7 +148,9 @@ func runTable(w io.Writer, colours bool, runs []faena.Info) error {
 			screen.Text(attempts(in)), screen.Text(screen.Ago(now, in.Created)), screen.Text(took(in, now)), screen.Text(remark(in, now)),
 		}
 	}
-	return screen.Table(w, colours, []string{"ID", "STATE", "TASK", "QUEUE", "ATTEMPT", "CREATED", "TOOK", ""}, rows)
+	header := []string{"ID", "STATE", "TASK", "QUEUE", "ATTEMPT", "CREATED", "TOOK", ""}
+	header, rows = screen.Fit(screen.Width(w), header, rows, 3, 4, 6, 5, 7, 2) // the least important first
+	return screen.Table(w, colours, header, rows)
 }
 
 func attempts(in *faena.Info) string {
@@ -177,24 +181,15 @@ func remark(in *faena.Info, now time.Time) string {
 	case in.RetriedBy != "":
 		return "retried by " + in.RetriedBy
 	case in.Error != nil && in.State == faena.Retrying && in.At != nil:
-		return short("again " + screen.Ago(now, *in.At) + ": " + in.Error.Message)
+		return "again " + screen.Ago(now, *in.At) + ": " + in.Error.Message
 	case in.Error != nil && in.State != faena.Cancelled:
-		return short(in.Error.Message)
+		return in.Error.Message
 	case in.Progress != nil && !in.State.Terminal():
-		return short(fmt.Sprintf("%.0f%% %s", 100*in.Progress.Done, in.Progress.Text))
+		return fmt.Sprintf("%.0f%% %s", 100*in.Progress.Done, in.Progress.Text)
 	case in.State == faena.Scheduled && in.At != nil:
 		return "begins " + screen.Ago(now, *in.At)
 	}
-	return short(in.Waits)
-}
-
-const shortText = 80
-
-func short(s string) string {
-	if r := []rune(s); len(r) > shortText {
-		return string(r[:shortText-1]) + "…"
-	}
-	return s
+	return in.Waits
 }
 
 func (a *app) runsGet() *cobra.Command {

@@ -85,8 +85,11 @@ func (b *Bars) end(bar *mpb.Bar) {
 
 const (
 	scale    = 10000 // how finely a bar is drawn
-	barWidth = 32
-	margin   = 4 // for the ^C that a terminal echoes: a line that wraps cannot be taken back
+	barWidth = 32    // that of a bar with room enough
+	barShort = 12    // that of one beside which a text is cut
+	barLeast = 5     // a shorter one is left out
+	around   = 2     // spaces around a bar
+	margin   = 4     // for the ^C that a terminal echoes: a line that wraps cannot be taken back
 )
 
 // Bar is one bar. A nil one takes everything and shows nothing.
@@ -97,6 +100,8 @@ type Bar struct {
 	mu   sync.Mutex // of what follows
 	pace pace
 	text string
+
+	width int // of the bar itself, as it is drawn
 }
 
 // Add adds a bar: of n pieces called unit, or of one thing if n is 1.
@@ -108,15 +113,27 @@ func (b *Bars) Add(name string, n int, unit string) *Bar {
 	if name = Clean(name); name != "" {
 		name += " "
 	}
-	taken := runewidth.StringWidth(name) + len("100 % ") + barWidth + margin
 	bar.bar = b.begin(
-		mpb.BarRemoveOnComplete(), mpb.BarWidth(barWidth),
+		mpb.BarRemoveOnComplete(),
 		mpb.PrependDecorators(decor.Name(name), decor.Percentage(decor.WC{W: 5})),
-		mpb.AppendDecorators(decor.Any(func(s decor.Statistics) string {
+		mpb.AppendDecorators(decor.Any(func(s decor.Statistics) string { // before what draws the bar
 			bar.mu.Lock()
 			defer bar.mu.Unlock()
-			return runewidth.Truncate(bar.pace.tell(time.Now(), bar.text), max(s.AvailableWidth-taken, 0), "…")
+			width, text := fit(s.AvailableWidth-around-margin, bar.pace.tell(time.Now(), bar.text))
+			bar.width = width
+			return text
 		})),
+		mpb.BarFillerMiddleware(func(base mpb.BarFiller) mpb.BarFiller {
+			return mpb.BarFillerFunc(func(w io.Writer, s decor.Statistics) error {
+				bar.mu.Lock()
+				s.RequestedWidth = bar.width
+				bar.mu.Unlock()
+				if s.RequestedWidth == 0 {
+					return nil
+				}
+				return base.Fill(w, s)
+			})
+		}),
 	)
 	return bar
 }
@@ -172,28 +189,68 @@ func (p *pace) left(now time.Time) (time.Duration, bool) {
 	return max(rest, 0), true
 }
 
-// tell is what stands behind a bar: pieces, rate, time left, text. A text that
-// names a rate has a better one.
-func (p *pace) tell(now time.Time, text string) string {
-	s := ""
+// tell is what stands behind a bar, for less and less room: pieces, rate, time left,
+// and only in the first of them the text. A text that ends in a rate has a better
+// one.
+func (p *pace) tell(now time.Time, text string) []string {
+	pieces, speed, unit, left := "", "", "", " ETA -"
+	took := p.last.Sub(p.start).Seconds()
 	if p.n > 1 {
-		s += fmt.Sprintf(" %.0f/%d %s", p.done*float64(p.n), p.n, p.unit)
-		if took := p.last.Sub(p.start).Seconds(); took >= 1 {
-			s += fmt.Sprintf(" %s %s/s", rate((p.done-p.from)*float64(p.n)/took), p.unit)
-		}
+		pieces = fmt.Sprintf(" %.0f/%d %s", p.done*float64(p.n), p.n, p.unit)
+		unit = " " + p.unit
 	}
-	if took := p.last.Sub(p.start).Seconds(); p.n <= 1 && took >= 1 && !strings.Contains(text, "/s") {
-		s += fmt.Sprintf(" %s %%/s", rate((p.done-p.from)*100/took))
+	switch before, last := cutLast(text); {
+	case p.n <= 1 && strings.HasSuffix(last, "/s"):
+		speed, unit, text = " "+strings.TrimSuffix(last, "/s"), "", before
+	case took < 1:
+	case p.n > 1:
+		speed = " " + rate((p.done-p.from)*float64(p.n)/took)
+	default:
+		speed, unit = " "+rate((p.done-p.from)*100/took), " %"
 	}
-	if left, ok := p.left(now); ok {
-		s += " ETA " + eta(left)
-	} else if p.begun {
-		s += " ETA -"
+	if d, ok := p.left(now); ok {
+		left = " ETA " + eta(d)
+	} else if !p.begun {
+		left = ""
 	}
 	if text != "" {
-		s += " " + text
+		text = " " + text
 	}
-	return s
+	full, short := "", ""
+	if speed != "" {
+		full, short = speed+unit+"/s", speed+"/s"
+		if unit == " %" { // else it would be a number of nothing
+			short = full
+		}
+	}
+	return []string{pieces + full + left + text, pieces + full + left, full + left, short + left}
+}
+
+// cutLast cuts a text at its last comma.
+func cutLast(text string) (before, last string) {
+	if i := strings.LastIndex(text, ", "); i >= 0 {
+		return text[:i], text[i+2:]
+	}
+	return "", text
+}
+
+// fit shares so many columns between a bar and one of the texts, of which the first
+// may be cut behind what the second has; a bar that would be too short is left out.
+func fit(room int, texts []string) (int, string) {
+	long, core := texts[0], runewidth.StringWidth(texts[1])
+	if room-core >= barShort {
+		width := min(max(room-runewidth.StringWidth(long), barShort), barWidth)
+		if room-width < min(core+leastShown/2, runewidth.StringWidth(long)) { // too little of it to be read
+			return min(room-core, barWidth), texts[1]
+		}
+		return width, runewidth.Truncate(long, room-width, "…")
+	}
+	for _, text := range texts[1:] {
+		if width := room - runewidth.StringWidth(text); width >= barLeast {
+			return width, text
+		}
+	}
+	return 0, runewidth.Truncate(texts[len(texts)-1], max(room, 0), "…")
 }
 
 func eta(d time.Duration) string {

@@ -5,6 +5,7 @@ package screen
 import (
 	"io"
 	"os"
+	"slices"
 	"strings"
 	"unicode"
 
@@ -97,26 +98,79 @@ func Table(w io.Writer, colours bool, header []string, rows [][]Cell) error {
 	return err
 }
 
-// leastShown is the width that Fit leaves of a text at least.
+// leastShown is the width that is left of a text at least.
 const leastShown = 12
 
-// Fit shortens the texts of the last column so that Table keeps to so many
-// columns, if the others leave it room; 0 is for any number.
-func Fit(width int, header []string, rows [][]Cell) {
+// Fit makes rows keep to so many columns in Table, as far as that goes; 0 is for any
+// number. The columns to drop go, in their order, until there is room for the others;
+// the texts of the last one are shortened.
+func Fit(width int, header []string, rows [][]Cell, drop ...int) ([]string, [][]Cell) {
 	if width == 0 {
-		return
+		return header, rows
 	}
+	widths := widthsOf(header, rows)
 	last := len(header) - 1
-	for i := range last {
-		most := runewidth.StringWidth(header[i])
-		for _, row := range rows {
-			most = max(most, runewidth.StringWidth(Clean(row[i].Text)))
+	gone := make([]bool, len(header))
+	for _, i := range drop {
+		if need(widths, gone) <= width {
+			break
 		}
-		width -= most + 2
+		gone[i] = true
 	}
-	for _, row := range rows {
-		row[last].Text = runewidth.Truncate(Clean(row[last].Text), max(width, leastShown), "…")
+	if !gone[last] {
+		most := width - need(widths[:last], gone)
+		if slices.Contains(gone[:last], false) {
+			most -= 2
+		}
+		for _, row := range rows {
+			row[last].Text = runewidth.Truncate(Clean(row[last].Text), max(most, leastShown), "…")
+		}
 	}
+	left := make([][]Cell, len(rows))
+	for r, row := range rows {
+		left[r] = kept(row, gone)
+	}
+	return kept(header, gone), left
+}
+
+// need is the least width of a table of such columns, the last of which may be cut.
+func need(widths []int, gone []bool) int {
+	n, between := 0, 0
+	for i, w := range widths {
+		if gone[i] {
+			continue
+		}
+		if i == len(gone)-1 {
+			w = min(w, leastShown)
+		}
+		if w > 0 {
+			n += between + w
+		}
+		between = 2
+	}
+	return n
+}
+
+func kept[T any](all []T, gone []bool) []T {
+	var left []T
+	for i, v := range all {
+		if !gone[i] {
+			left = append(left, v)
+		}
+	}
+	return left
+}
+
+// widthsOf is how wide each column is.
+func widthsOf(header []string, rows [][]Cell) []int {
+	widths := make([]int, len(header))
+	for i, h := range header {
+		widths[i] = runewidth.StringWidth(h)
+		for _, row := range rows {
+			widths[i] = max(widths[i], runewidth.StringWidth(Clean(row[i].Text)))
+		}
+	}
+	return widths
 }
 
 // Paint gives the text in a colour, if colours is set.

@@ -41,7 +41,7 @@ func TestFit(t *testing.T) {
 			{screen.Text("日本"), screen.Text("this is a long text")},
 			{screen.Text("1"), screen.Text("short")},
 		}
-		screen.Fit(width, header, rows)
+		header, rows = screen.Fit(width, header, rows)
 		if err := screen.Table(&b, false, header, rows); err != nil {
 			t.Fatal(err)
 		}
@@ -119,9 +119,10 @@ func TestPaceCountsFromItsStart(t *testing.T) {
 		t.Errorf("pace = %q, want %q", got, want)
 	}
 	for text, want := range map[string]string{
-		"multiply":  " 2.0 %/s ETA 15s multiply",
-		"7 pages/s": " ETA 15s 7 pages/s",
-		"":          " 2.0 %/s ETA 15s",
+		"multiply":    " 2.0 %/s ETA 15s multiply",
+		"7 pages/s":   " 7 pages/s ETA 15s",
+		"5 of 9, 7/s": " 7/s ETA 15s 5 of 9",
+		"":            " 2.0 %/s ETA 15s",
 	} {
 		if got := screen.Pace(1, "", start, []time.Duration{0, 10 * time.Second}, []float64{0.5, 0.7}, text); got != want {
 			t.Errorf("pace of one thing, %q = %q, want %q", text, got, want)
@@ -130,5 +131,56 @@ func TestPaceCountsFromItsStart(t *testing.T) {
 	got = screen.Pace(1, "", start, []time.Duration{0, 10 * time.Millisecond}, []float64{0, 0.1}, "")
 	if want := " ETA -"; got != want {
 		t.Errorf("pace too soon to tell = %q, want %q", got, want)
+	}
+}
+
+// On a narrow terminal the bar took the room of rate and time left.
+func TestBarLeavesRoomForRateAndTimeLeft(t *testing.T) {
+	t.Parallel()
+	const long = "1234 of 5678 known pages, 45/s"
+	for _, c := range []struct {
+		columns, n, width int
+		text, want        string
+	}{
+		{108, 1, 32, long, " 45/s ETA 5s 1234 of 5678 known pages"},
+		{68, 1, 31, long, " 45/s ETA 5s 1234 of 5678 known pages"},
+		{48, 1, 12, long, " 45/s ETA 5s 1234 of 5678 known page"[:35] + "…"},
+		{28, 1, 16, long, " 45/s ETA 5s"},
+		{18, 1, 6, long, " 45/s ETA 5s"},
+		{14, 1, 0, long, " 45/s ETA 5s"},
+		{68, 200, 28, "a.png", " 100/200 files 20.0 files/s ETA 5s a.png"},
+		{28, 200, 8, "a.png", " 20.0 files/s ETA 5s"},
+		{20, 200, 6, "a.png", " 20.0/s ETA 5s"},
+		{28, 1, 12, "multiply", " 10.0 %/s ETA 5s"},
+	} {
+		width, text := screen.Beside(c.columns, c.n, "files", 5*time.Second, 0.5, c.text)
+		if width != c.width || text != c.want {
+			t.Errorf("a bar of %d in %d columns, %q: %d wide, %q, want %d, %q", c.n, c.columns, c.text, width, text, c.width, c.want)
+		}
+	}
+}
+
+// Tables that were wider than their terminal wrapped, line for line.
+func TestFitDropsColumns(t *testing.T) {
+	t.Parallel()
+	for width, want := range map[int]string{
+		0:  "ID      STATE   QUEUE    AGE  NOTE\n123456  failed  default  3s   this is a long text\n",
+		60: "ID      STATE   QUEUE    AGE  NOTE\n123456  failed  default  3s   this is a long text\n",
+		44: "ID      STATE   QUEUE    AGE  NOTE\n123456  failed  default  3s   this is a lon…\n",
+		40: "ID      STATE   AGE  NOTE\n123456  failed  3s   this is a long text\n",
+		33: "ID      STATE   AGE  NOTE\n123456  failed  3s   this is a l…\n",
+		32: "ID      STATE   NOTE\n123456  failed  this is a long …\n",
+		20: "ID      STATE\n123456  failed\n",
+	} {
+		var b bytes.Buffer
+		header, rows := screen.Fit(width, []string{"ID", "STATE", "QUEUE", "AGE", "NOTE"}, [][]screen.Cell{
+			{screen.Text("123456"), screen.Text("failed"), screen.Text("default"), screen.Text("3s"), screen.Text("this is a long text")},
+		}, 2, 3, 4)
+		if err := screen.Table(&b, false, header, rows); err != nil {
+			t.Fatal(err)
+		}
+		if diff := cmp.Diff(want, b.String()); diff != "" {
+			t.Errorf("Table fit to %d (-want +got):\n%s", width, diff)
+		}
 	}
 }
