@@ -39,7 +39,7 @@ func (c *cancelled) follow() error {
 		last = newest.seq
 	}
 	var once sync.Once
-	c.tail, err = w.e.tail(subjectCancelled+"*", 1, func(m *nats.Msg, seq uint64, _ int64) {
+	c.tail, err = w.e.tail(streamCancelled, subjectCancelled+"*", 1, func(m *nats.Msg, seq uint64, _ int64) {
 		if id, err := engine.ParseID(m.Subject[len(subjectCancelled):]); err == nil {
 			c.add(id, seq)
 		}

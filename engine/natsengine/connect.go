@@ -282,12 +282,20 @@ func (r *remoteCommit) Wait(ctx context.Context, callers int) error {
 
 // WaitMark implements Committer.
 func (r *remoteCommit) WaitMark(ctx context.Context, seq uint64) error {
-	for r.mark.Load() < seq {
+	return r.waitOn(ctx, r.e.server(), seq)
+}
+
+// waitOn is WaitMark for a message of a server's log. What the mark tells of the
+// log of one that ran before counts: it was on disk. What it tells of a later one's
+// does not, and is found out by looking again who is connected to.
+func (r *remoteCommit) waitOn(ctx context.Context, server string, seq uint64) error {
+	for {
 		r.mu.Lock()
 		news := r.news
 		r.mu.Unlock()
-		if r.mark.Load() >= seq {
-			return nil
+		done := r.mark.Load() >= seq
+		if err := r.e.still(server); err != nil || done {
+			return err
 		}
 		t := time.NewTimer(markWait)
 		select {
@@ -299,13 +307,12 @@ func (r *remoteCommit) WaitMark(ctx context.Context, seq uint64) error {
 			return context.Cause(ctx)
 		case <-t.C:
 		}
-		if _, err := r.e.ask(ctx, opCommit, &request{Mark: seq}); err == nil {
+		if _, err := r.e.ask(ctx, opCommit, &request{Mark: seq, Server: server}); err == nil {
 			r.raise(seq)
 		} else if ctx.Err() != nil {
 			return context.Cause(ctx)
 		}
 	}
-	return nil
 }
 
 // TellMark tells other processes up to where the log is on disk.

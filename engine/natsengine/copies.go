@@ -108,7 +108,7 @@ func (h *holder) copies(ctx context.Context, from, upto uint64, take func(copied
 	upto = min(upto, newest.seq)
 	done := make(chan struct{})
 	over := false
-	t, err := h.e.tail(subjectFailed, from, func(m *nats.Msg, seq uint64, nanos int64) {
+	t, err := h.e.tail(streamFailed, subjectFailed, from, func(m *nats.Msg, seq uint64, nanos int64) {
 		if over {
 			return
 		}

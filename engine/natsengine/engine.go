@@ -86,7 +86,7 @@ type Engine struct {
 	beganTo  map[string]uint64 // by stream and consumer
 	handles  sync.Map          // stream's name: jetstream.Stream
 	queuesMu sync.Mutex
-	queues   map[string]bool // known to exist
+	queues   map[string]string // known to exist, on a server: another may have lost them
 	wrote    wrote
 	resets   atomic.Int64 // reconnections
 	closed   atomic.Bool
@@ -106,7 +106,7 @@ func New(ctx context.Context, cfg Config) (*Engine, error) {
 	ectx, cancel := context.WithCancelCause(context.Background())
 	e := &Engine{
 		cfg: cfg, log: cfg.Logger, ids: engine.NewIDs(), since: time.Now(),
-		ctx: ectx, cancel: cancel, queues: map[string]bool{}, beganTo: map[string]uint64{}, gone: make(chan struct{}),
+		ctx: ectx, cancel: cancel, queues: map[string]string{}, beganTo: map[string]uint64{}, gone: make(chan struct{}),
 	}
 	e.cfg.Dial = func(opts ...nats.Option) (*nats.Conn, error) {
 		return cfg.Dial(append(opts, onError(e.connError))...)
@@ -370,10 +370,11 @@ func (e *Engine) ready(op string) error {
 }
 
 // commit makes what was written before the call durable in strict mode.
-func (e *Engine) commit(ctx context.Context) error { return e.commitFor(ctx, 1) }
+func (e *Engine) commit(ctx context.Context) error { return e.commitOn(ctx, e.server(), 1) }
 
-// commitFor is commit for several callers that wait for it.
-func (e *Engine) commitFor(ctx context.Context, callers int) error {
+// commitOn is commit for several callers that wait for it, and for what a server
+// has stored: if another has taken its place meanwhile, that may be gone.
+func (e *Engine) commitOn(ctx context.Context, server string, callers int) error {
 	return e.hooked(engine.WriteSync, func() error {
 		if e.cfg.Commit == nil {
 			return nil
@@ -381,18 +382,39 @@ func (e *Engine) commitFor(ctx context.Context, callers int) error {
 		if err := e.cfg.Commit.Wait(ctx, callers); err != nil {
 			return fmt.Errorf("commit: %w", err)
 		}
-		return nil
+		return e.still(server)
 	})
 }
 
-// commitLog is commit for what is stored up to a sequence of the log, which a
-// sync under way may cover; 0 is for none.
-func (e *Engine) commitLog(ctx context.Context, seq uint64) error {
+// commitLog is commit for what a server has stored up to a sequence of the log,
+// which a sync under way may cover; 0 is for none.
+func (e *Engine) commitLog(ctx context.Context, server string, seq uint64) error {
 	if seq == 0 || e.cfg.Commit == nil || e.cfg.Hook != nil {
-		return e.commit(ctx)
+		return e.commitOn(ctx, server, 1)
 	}
-	if err := e.cfg.Commit.WaitMark(ctx, seq); err != nil {
+	if err := e.waitMark(ctx, server, seq); err != nil {
 		return fmt.Errorf("commit: %w", err)
+	}
+	return nil
+}
+
+// waitMark waits until a server's log is on disk up to a sequence.
+func (e *Engine) waitMark(ctx context.Context, server string, seq uint64) error {
+	if r, ok := e.cfg.Commit.(*remoteCommit); ok {
+		return r.waitOn(ctx, server, seq)
+	}
+	return e.cfg.Commit.WaitMark(ctx, seq)
+}
+
+// server names the run of the server that this process is connected to; none is
+// named like another. It is empty while the connection is being made again.
+func (e *Engine) server() string { return e.nc.ConnectedServerId() }
+
+// still tells that the server which was connected to is, so that no other can have
+// answered meanwhile. The disk's owner need not ask: its disk has lost no power.
+func (e *Engine) still(server string) error {
+	if e.holder == nil && (server == "" || server != e.server()) {
+		return errMoved
 	}
 	return nil
 }
@@ -429,6 +451,12 @@ func (w *wrote) note(pos string, seq uint64) {
 		w.m = map[string]uint64{}
 	}
 	w.m[pos] = max(w.m[pos], seq)
+	w.mu.Unlock()
+}
+
+func (w *wrote) forget() {
+	w.mu.Lock()
+	w.m = nil
 	w.mu.Unlock()
 }
 

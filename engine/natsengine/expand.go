@@ -69,13 +69,14 @@ func (w *worker) dropBatch(u *unit) {
 
 func (w *worker) tryExpand(u *unit, m manifest, doubt, began bool) error {
 	x := &expansion{w: w, u: u, runs: m.runs, doubt: doubt, began: began, chunk: 1, look: singles, since: time.Now()}
+	server := w.nc.ConnectedServerId()
 	if err := w.e.staged(w.e.ctx, m, x.part); err != nil {
 		return err
 	}
 	if err := x.answered(); err != nil {
 		return err
 	}
-	return w.e.commit(w.e.ctx)
+	return w.e.commitOn(w.e.ctx, server, 1)
 }
 
 // expansion is one go at a batch.

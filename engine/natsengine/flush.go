@@ -271,7 +271,10 @@ func (f *flusher) try(jobs []job, buf *[]byte) error {
 		return err
 	}
 	w.e.wrote.note(posLog, g.high)
-	return w.e.commitLog(ctx, g.high)
+	if first.server != g.server {
+		return errMoved
+	}
+	return w.e.commitLog(ctx, g.server, g.high)
 }
 
 // before publishes what has to be there before the terminal record or instead

@@ -3,7 +3,9 @@ package natsengine
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
+	"slices"
 	"sync"
 	"sync/atomic"
 
@@ -21,14 +23,15 @@ type follower struct {
 	e    *Engine
 	tail *tail
 	dec  engine.Decoder
-	read atomic.Uint64 // sequence that the worker knows up to
 	seen atomic.Uint64 // sequence handled up to
 	ends []end         // of the segment at hand
 	rec  engine.Record // the one at hand
-	held chan segment  // read and not handled yet; nil in fast mode
 
-	mu   sync.Mutex
-	cond *sync.Cond
+	mu     sync.Mutex // of what follows
+	cond   *sync.Cond
+	server string    // that the log is on
+	read   uint64    // sequence that the worker knows up to
+	held   []segment // read and not handled yet
 }
 
 // segment is one message of the log.
@@ -38,34 +41,34 @@ type segment struct {
 	nanos int64
 }
 
-// heldMost bounds the segments that wait for their commit.
-const heldMost = 64
-
 func startFollower(ctx context.Context, e *Engine) (*follower, error) {
 	f := &follower{e: e}
 	f.cond = sync.NewCond(&f.mu)
-	var from uint64
+	var from spot
 	if e.holder != nil {
-		from = e.holder.position(posLog)
+		from.seq = e.holder.position(posLog)
 	} else {
 		s, err := e.js.Stream(ctx, streamLog)
 		if err != nil {
 			return nil, fmt.Errorf("open the log: %w", unavailable(err))
 		}
-		from = s.CachedInfo().State.LastSeq
+		i := s.CachedInfo()
+		from = spot{i.State.LastSeq, i.State.LastTime.UnixNano()}
 	}
-	f.read.Store(from)
-	f.seen.Store(from)
+	f.read = from.seq
+	f.seen.Store(from.seq)
 	if e.cfg.Commit != nil {
 		if err := f.commitOld(ctx); err != nil {
 			return nil, err
 		}
-		f.held = make(chan segment, heldMost)
 		e.wg.Go(f.release)
 	}
-	t, err := e.tail(subjectLog, from+1, f.take)
+	t := &tail{e: e, stream: streamLog, subject: subjectLog, take: f.take, moved: f.moved, last: from}
+	if err := t.start(); err != nil {
+		return f, err
+	}
 	f.tail = t
-	return f, err
+	return f, nil
 }
 
 // commitOld syncs once for all that the log holds by now. Else each segment of a
@@ -96,25 +99,46 @@ func (f *follower) stop() {
 // take tells the worker of one segment and hands it on.
 func (f *follower) take(m *nats.Msg, seq uint64, nanos int64) {
 	e := f.e
-	if err := f.tellWorker(m.Data); err != nil {
+	if err := f.tellWorker(m.Data, seq); err != nil {
 		e.fatal(fmt.Errorf("read the log at %d: %w", seq, err))
 		return
 	}
-	f.read.Store(seq)
-	f.wake()
 	s := segment{m.Data, seq, nanos}
-	if f.held == nil {
+	f.mu.Lock()
+	f.read = seq
+	if e.cfg.Commit != nil {
+		f.held = append(f.held, s)
+	}
+	f.cond.Broadcast()
+	f.mu.Unlock()
+	if e.cfg.Commit == nil {
 		f.handle(s)
+	}
+}
+
+// moved is told that the log goes on after a sequence on another server, which may
+// have lost what was read from there on: that is nobody's end any more.
+func (f *follower) moved(server string, seq uint64, same bool) {
+	e := f.e
+	f.mu.Lock()
+	f.server = server
+	if !same {
+		f.read = seq
+		f.held = slices.DeleteFunc(f.held, func(s segment) bool { return s.seq > seq })
+	}
+	f.cond.Broadcast()
+	f.mu.Unlock()
+	if same {
 		return
 	}
-	select {
-	case f.held <- s:
-	case <-e.ctx.Done():
+	e.wrote.forget()
+	if w := e.worker.Load(); w != nil {
+		w.notEnded(seq)
 	}
 }
 
 // tellWorker tells the worker of the ends in a segment.
-func (f *follower) tellWorker(data []byte) error {
+func (f *follower) tellWorker(data []byte, seq uint64) error {
 	w := f.e.worker.Load()
 	if w == nil {
 		return nil
@@ -125,7 +149,7 @@ func (f *follower) tellWorker(data []byte) error {
 			return fmt.Errorf("record of %d bytes", len(body))
 		}
 		if state := engine.State(body[16]); state.Terminal() {
-			f.ends = append(f.ends, end{engine.ID(body[:16]), state})
+			f.ends = append(f.ends, end{engine.ID(body[:16]), state, seq})
 		}
 		return nil
 	})
@@ -137,25 +161,70 @@ func (f *follower) tellWorker(data []byte) error {
 type end struct {
 	id    engine.ID
 	state engine.State
+	seq   uint64 // of the segment
+}
+
+// notEnded is told that the log has lost what stood after a sequence: the ends that
+// it told of are none.
+func (w *worker) notEnded(after uint64) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	for _, it := range w.runs {
+		if it.ended && it.endedAt > after {
+			it.ended, it.doubt = false, true
+		}
+	}
 }
 
 // release handles segments once they are on disk.
 func (f *follower) release() {
 	e := f.e
-	for {
-		select {
-		case s := <-f.held:
-			if err := e.cfg.Commit.WaitMark(e.ctx, s.seq); err != nil {
-				if e.ctx.Err() == nil {
-					e.fatal(fmt.Errorf("wait for the log's commit: %w", err))
-				}
+	for e.ctx.Err() == nil {
+		seq, server, ok := f.waits()
+		if !ok {
+			return
+		}
+		err := e.waitMark(e.ctx, server, seq)
+		switch {
+		case err == nil:
+			if s, ok := f.pop(server, seq); ok {
+				f.handle(s)
+			}
+		case errors.Is(err, errMoved): // so the log will, or its connection comes back
+			if sleep(e.ctx, markWait) != nil {
 				return
 			}
-			f.handle(s)
-		case <-e.ctx.Done():
+		case e.ctx.Err() == nil:
+			e.fatal(fmt.Errorf("wait for the log's commit: %w", err))
 			return
 		}
 	}
+}
+
+// waits gives the segment that is to be handled next, and the server that it is
+// known to be on; false when the engine closes.
+func (f *follower) waits() (seq uint64, server string, ok bool) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	for len(f.held) == 0 {
+		if f.e.ctx.Err() != nil {
+			return 0, "", false
+		}
+		f.cond.Wait()
+	}
+	return f.held[0].seq, f.server, true
+}
+
+// pop takes that segment, unless it turned out not to be on that server meanwhile.
+func (f *follower) pop(server string, seq uint64) (s segment, ok bool) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if len(f.held) == 0 || f.held[0].seq != seq || f.server != server {
+		return s, false
+	}
+	s, f.held[0] = f.held[0], segment{}
+	f.held = f.held[1:]
+	return s, true
 }
 
 // handle shows one segment to watchers and the index.
@@ -219,20 +288,14 @@ func (f *follower) record(body []byte, off int, seq uint64, ch *change) error {
 	return nil
 }
 
-// passed waits until the worker knows of all ends in the log up to seq.
-func (f *follower) passed(ctx context.Context, seq uint64) error {
-	if f.read.Load() >= seq {
-		return nil
-	}
-	stop := context.AfterFunc(ctx, func() {
-		f.mu.Lock()
-		f.cond.Broadcast()
-		f.mu.Unlock()
-	})
+// passed waits until the worker knows of all ends in the log of a server up to
+// seq.
+func (f *follower) passed(ctx context.Context, server string, seq uint64) error {
+	stop := context.AfterFunc(ctx, f.wake)
 	defer stop()
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	for f.read.Load() < seq {
+	for f.read < seq || f.server != server {
 		if err := context.Cause(ctx); err != nil {
 			return err
 		}

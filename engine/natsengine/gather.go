@@ -186,7 +186,7 @@ func (s *submitter) publish(ctx context.Context, sub *submission) error {
 	if err != nil {
 		return err
 	}
-	if err = s.e.commit(ctx); err != nil && ctx.Err() != nil {
+	if err = s.e.commitOn(ctx, sub.server, 1); err != nil && ctx.Err() != nil {
 		return fmt.Errorf("%w: %w", errUnanswered, err)
 	}
 	s.answered(1)
@@ -212,7 +212,7 @@ func (s *submitter) run() {
 		}
 		s.syncing.Add(1)
 		go func() {
-			err := s.e.commitFor(s.e.ctx, sub.calls)
+			err := s.e.commitOn(s.e.ctx, sub.server, sub.calls)
 			s.end(sub, err)
 			s.syncing.Add(-1)
 		}()

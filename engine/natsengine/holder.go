@@ -265,7 +265,7 @@ func (h *holder) stop() {
 
 // follow starts to feed a stream's messages from where the index is.
 func (h *holder) follow(pos string, take func(pos string) func(*nats.Msg, uint64, int64)) error {
-	t, err := h.e.tail(positionSubject(pos), h.position(pos)+1, take(pos))
+	t, err := h.e.tail(positionStream(pos), positionSubject(pos), h.position(pos)+1, take(pos))
 	if err != nil {
 		return err
 	}

@@ -283,7 +283,7 @@ func (w *worker) giveUp(it *item) *item {
 	next := &item{
 		w: w, u: it.u, off: it.off, step: it.step, counted: it.counted, run: it.run, doubt: it.doubt, again: it.again, noted: it.noted, lapses: it.lapses, gaps: it.gaps,
 		redelivered: it.redelivered, arrived: it.arrived, pace: it.pace, started: it.started, taken: true,
-		stopped: it.stopped, homed: it.homed, settled: true, ended: it.ended, saved: it.saved,
+		stopped: it.stopped, homed: it.homed, settled: true, ended: it.ended, endedAt: it.endedAt, saved: it.saved,
 		save: saver{read: it.save.read, apart: slices.Clone(it.save.apart)},
 	}
 	it.u = nil
@@ -441,7 +441,7 @@ func (w *worker) writeHomes(items []*item) {
 		err = g.wait(w.ctx)
 	}
 	if err == nil {
-		err = e.commit(w.ctx)
+		err = e.commitOn(w.ctx, g.server, 1)
 	}
 	if err != nil && e.written(err) != nil {
 		w.logError("move long runs out of their queues", err)

@@ -14,8 +14,10 @@ import (
 type submission struct {
 	calls int
 	*letters
-	done chan struct{}
-	err  error
+
+	server string // that it was published to
+	done   chan struct{}
+	err    error
 }
 
 // letters are a submission's messages, and the memory that they stand in. They
@@ -96,6 +98,7 @@ func (s *submitter) recycle(l *letters) {
 // publish stores a submission's messages.
 func (e *Engine) publish(ctx context.Context, s *submission) error {
 	g := e.pub.group()
+	s.server = g.server
 	var err error
 	for i := range s.msgs {
 		m := &s.msgs[i]

@@ -247,7 +247,7 @@ func (h *holder) coordinate() {
 	h.nodes.mu.Lock()
 	h.nodes.from = time.Now()
 	h.nodes.mu.Unlock()
-	t, err := e.tail(subjectHome+"*", 1, func(m *nats.Msg, seq uint64, _ int64) {
+	t, err := e.tail(streamHome, subjectHome+"*", 1, func(m *nats.Msg, seq uint64, _ int64) {
 		if id, err := engine.ParseID(m.Subject[len(subjectHome):]); err == nil {
 			h.homes.mu.Lock()
 			h.homes.m[id] = &home{node: m.Header.Get(headerNode), seq: seq}
@@ -370,5 +370,5 @@ func (e *Engine) requeue(ctx context.Context, runs []engine.Run) error {
 	if err := g.wait(ctx); err != nil {
 		return e.written(err)
 	}
-	return e.written(e.commit(ctx))
+	return e.written(e.commitOn(ctx, g.server, 1))
 }

@@ -23,7 +23,12 @@ const ackTimeout = 5 * time.Second
 // maxUnanswered bounds the publishes of one connection without an answer yet.
 const maxUnanswered = 16384
 
-var errUnanswered = errors.New("the server did not answer")
+var (
+	errUnanswered = errors.New("the server did not answer")
+	// errMoved is for what one server has stored and another is asked to commit: it
+	// may not have it.
+	errMoved = fmt.Errorf("%w: another has taken its place", errUnanswered)
+)
 
 // publisher publishes to JetStream without waiting for each answer. It is the
 // hot path of submission and completion: answers are counted per group, not per
@@ -47,7 +52,9 @@ type pending struct {
 
 // group is a set of publishes that are waited for together.
 type group struct {
-	p     *publisher
+	p      *publisher
+	server string // that is to store them all
+
 	mu    sync.Mutex
 	left  int
 	open  bool // more may be added
@@ -70,7 +77,7 @@ func newPublisher(nc *nats.Conn, hook engine.WriteHook) (*publisher, error) {
 }
 
 func (p *publisher) group() *group {
-	return &group{p: p, open: true, done: make(chan struct{})}
+	return &group{p: p, server: p.nc.ConnectedServerId(), open: true, done: make(chan struct{})}
 }
 
 // add publishes one message. It blocks while too many are unanswered.
@@ -127,6 +134,9 @@ func (g *group) addSeq(ctx context.Context, w engine.Write, subject string, hdr 
 // is errUnanswered leaves it open whether they are.
 func (g *group) wait(ctx context.Context) error {
 	err := g.answered(ctx)
+	if err == nil && g.p.nc.ConnectedServerId() != g.server { // they may stand on several
+		err = errMoved
+	}
 	for _, w := range g.kinds {
 		if e := g.p.hook(w, true); e != nil { // the answer is lost
 			err = fmt.Errorf("%w: %w", errUnanswered, e)

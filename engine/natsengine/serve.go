@@ -45,6 +45,8 @@ type request struct {
 	Queue string            `json:"queue,omitempty"`
 	Node  string            `json:"node,omitempty"` // that asks
 	Mark  uint64            `json:"mark,omitempty"`
+	// Server has the mark in its log: another's may be shorter.
+	Server string `json:"server,omitempty"`
 }
 
 // answer is what a holder says.
@@ -172,7 +174,7 @@ func (h *holder) reply(ctx context.Context, op string, q *request) (*answer, err
 	case opRecord:
 		a.Record, err = h.record(ctx, q.IDs)
 	case opCommit:
-		err = h.commit(ctx, q.Mark)
+		err = h.commit(ctx, q.Server, q.Mark)
 	case opSettle:
 		err = h.e.settle(ctx)
 	case opOpened:
@@ -187,11 +189,13 @@ func (h *holder) reply(ctx context.Context, op string, q *request) (*answer, err
 	return a, err
 }
 
-func (h *holder) commit(ctx context.Context, mark uint64) error {
+func (h *holder) commit(ctx context.Context, server string, mark uint64) error {
 	switch c := h.e.cfg.Commit; {
 	case c == nil:
 		return nil
-	case mark != 0:
+	case mark != 0 && server != "" && server != h.e.server(): // what comes there later would count as on disk
+		return &engine.Error{Code: engine.CodeUnavailable, Op: "commit", Err: errMoved}
+	case mark != 0 && server != "":
 		return c.WaitMark(ctx, mark)
 	default:
 		return c.Wait(ctx, 1)

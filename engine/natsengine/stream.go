@@ -69,7 +69,8 @@ func (e *Engine) createStream(ctx context.Context, c jetstream.StreamConfig) err
 func (e *Engine) queue(ctx context.Context, name string) error {
 	e.queuesMu.Lock()
 	defer e.queuesMu.Unlock()
-	if e.queues[name] {
+	server := e.server()
+	if on, ok := e.queues[name]; ok && (server == on || server == "") {
 		return nil
 	}
 	if name == "" || len(name) > 64 {
@@ -90,7 +91,7 @@ func (e *Engine) queue(ctx context.Context, name string) error {
 	} else {
 		e.tellHolder("queue", []byte(name))
 	}
-	e.queues[name] = true
+	e.queues[name] = server
 	return nil
 }
 

@@ -117,13 +117,16 @@ func (e *Engine) prepare(ctx context.Context, r *engine.Run) error {
 func (e *Engine) submitAgain(ctx context.Context, runs []engine.Run) error {
 	s := &submission{letters: e.submit.letters()}
 	for i := range runs {
+		if err := e.queue(ctx, runs[i].Queue); err != nil {
+			return fmt.Errorf("%w: %w", errUnanswered, err)
+		}
 		runs[i].Doubt = true
 		s.add(&runs[i], 1)
 	}
 	if err := e.publish(ctx, s); err != nil {
 		return err
 	}
-	return e.commit(ctx)
+	return e.commitOn(ctx, s.server, 1)
 }
 
 // addDelayed publishes a run to be started at r.At.
@@ -156,7 +159,12 @@ func (e *Engine) SubmitBatch(ctx context.Context, runs []engine.Run) error {
 		}
 	}
 	for doubt := false; ; doubt = true {
-		err := e.submitBatch(ctx, runs, doubt)
+		err := e.queue(ctx, runs[0].Queue)
+		if err != nil {
+			err = fmt.Errorf("%w: %w", errUnanswered, err)
+		} else {
+			err = e.submitBatch(ctx, runs, doubt)
+		}
 		if !errors.Is(err, errUnanswered) || ctx.Err() != nil || e.died(err) {
 			return submitError(ctx, err)
 		}
@@ -179,6 +187,7 @@ func (e *Engine) submitBatch(ctx context.Context, runs []engine.Run, doubt bool)
 	parts = append(parts, b)
 	queue := runs[0].Queue
 	g := e.pub.group()
+	server := g.server
 	if len(parts) == 1 {
 		if err := g.add(ctx, engine.WriteEnvelope, queueSubject(queue), nil, parts[0]); err != nil {
 			return err
@@ -204,7 +213,7 @@ func (e *Engine) submitBatch(ctx context.Context, runs []engine.Run, doubt bool)
 	if err != nil {
 		return err
 	}
-	return e.commit(ctx)
+	return e.commitOn(ctx, server, 1)
 }
 
 // manifest is what a manifest's header tells.

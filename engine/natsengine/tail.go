@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -18,40 +19,71 @@ import (
 // tail reads a subject of a stream in order from a sequence on, for ever. The
 // client library notices gaps; it would notice a server that has started anew
 // only when heartbeats are missing for long, so a connection that was made again
-// is subscribed on again.
+// is subscribed on again. A server that has started anew may have lost power, and
+// what was read last with it: then the tail goes back to where it agrees with the
+// stream.
 type tail struct {
 	e       *Engine
 	nc      *nats.Conn
 	js      nats.JetStreamContext
+	stream  string
 	subject string
 	take    func(m *nats.Msg, seq uint64, nanos int64)
+	moved   func(server string, seq uint64, same bool) // told where it goes on, and whether all before is as it was; may be nil
 
-	order sync.Mutex // of calls of take
-	last  uint64     // sequence taken last
+	order  sync.Mutex // of calls of take; of what follows
+	last   spot       // taken last
+	spots  []spot     // taken before, a second and more apart
+	kept   time.Time  // when the last of them was
+	server string     // that the stream is known to be on
+	turn   int        // of the subscription that counts
 
 	mu      sync.Mutex // of what follows
 	sub     *nats.Subscription
 	stopped bool
 }
 
+// spot is a message in a stream. That a server stores another one there at the
+// same nanosecond is ruled out.
+type spot struct {
+	seq   uint64
+	nanos int64
+}
+
+// What a tail keeps to find where it agrees with a stream: of a log that was
+// synced late, more may be lost.
+const (
+	spotsMost  = 32
+	spotsEvery = time.Second
+)
+
 // tail starts one; take is called with one message after the other.
-func (e *Engine) tail(subject string, from uint64, take func(m *nats.Msg, seq uint64, nanos int64)) (*tail, error) {
-	t := &tail{e: e, subject: subject, take: take, last: max(from, 1) - 1}
-	nc, err := e.cfg.Dial(nats.ReconnectHandler(func(*nats.Conn) { go t.again() }))
-	if err != nil {
-		return nil, err
-	}
-	t.nc = nc
-	if t.js, err = nc.JetStream(nats.MaxWait(requestTimeout)); err != nil {
-		nc.Close()
-		return nil, fmt.Errorf("open JetStream: %w", err)
-	}
-	if err := t.subscribe(); err != nil {
-		nc.Close()
+func (e *Engine) tail(stream, subject string, from uint64, take func(m *nats.Msg, seq uint64, nanos int64)) (*tail, error) {
+	t := &tail{e: e, stream: stream, subject: subject, take: take, last: spot{seq: max(from, 1) - 1}}
+	if err := t.start(); err != nil {
 		return nil, err
 	}
 	return t, nil
 }
+
+func (t *tail) start() error {
+	nc, err := t.e.cfg.Dial(nats.ReconnectHandler(func(*nats.Conn) { go t.again() }))
+	if err != nil {
+		return err
+	}
+	t.nc = nc
+	if t.js, err = nc.JetStream(nats.MaxWait(requestTimeout)); err != nil {
+		nc.Close()
+		return fmt.Errorf("open JetStream: %w", err)
+	}
+	if err := t.subscribe(); err != nil {
+		nc.Close()
+		return err
+	}
+	return nil
+}
+
+var errNotConnected = &engine.Error{Code: engine.CodeUnavailable, Err: errors.New("the connection is being made again")}
 
 // subscribe replaces the subscription by one that begins after what was taken.
 func (t *tail) subscribe() error {
@@ -61,12 +93,24 @@ func (t *tail) subscribe() error {
 		return nil
 	}
 	if t.sub != nil {
-		_ = t.sub.Unsubscribe() // what it still delivers has been taken or comes again
+		_ = t.sub.Unsubscribe() // what it still delivers comes again
+		t.sub = nil
+	}
+	server := t.nc.ConnectedServerId()
+	if server == "" {
+		return fmt.Errorf("follow %s: %w", t.subject, errNotConnected)
 	}
 	t.order.Lock()
-	from := t.last + 1
+	t.turn++ // from here on nothing is taken
+	turn, known := t.turn, t.server
 	t.order.Unlock()
-	sub, err := t.js.Subscribe(t.subject, t.handle, nats.OrderedConsumer(), nats.StartSequence(from))
+	if server != known {
+		if err := t.move(server, known == ""); err != nil {
+			return err
+		}
+	}
+	take := func(m *nats.Msg) { t.handle(m, turn) }
+	sub, err := t.js.Subscribe(t.subject, take, nats.OrderedConsumer(), nats.StartSequence(t.last.seq+1))
 	if err != nil {
 		return fmt.Errorf("follow %s: %w", t.subject, unavailable(err))
 	}
@@ -77,6 +121,68 @@ func (t *tail) subscribe() error {
 	return nil
 }
 
+// move goes to another server, and back to where its stream is as it was read.
+func (t *tail) move(server string, first bool) error {
+	at := t.last
+	if !first {
+		var lost bool
+		var err error
+		if at, lost, err = t.agreed(); err != nil {
+			return fmt.Errorf("follow %s: %w", t.subject, unavailable(err))
+		}
+		if lost && t.e.holder != nil { // whose index has what is there no more
+			t.e.fatal(fmt.Errorf("follow %s: the server has lost what was read at %d", t.subject, t.last.seq))
+			return errClosed
+		}
+		if lost {
+			t.e.log.Warn("the server has lost what it stored last, as in a power cut", "subject", t.subject, "read", t.last.seq, "again_after", at.seq)
+		}
+	}
+	same := at.seq == t.last.seq
+	t.order.Lock()
+	defer t.order.Unlock()
+	t.last, t.server = at, server
+	for n := len(t.spots); n > 0 && t.spots[n-1].seq > at.seq; n-- {
+		t.spots = t.spots[:n-1]
+	}
+	if t.moved != nil {
+		t.moved(server, at.seq, same)
+	}
+	return nil
+}
+
+// agreed is the newest message taken that the stream still holds, and whether it
+// lacks later ones although they have not been deleted. One that is deleted tells
+// nothing: another may have been in its place. Who holds the index takes it for
+// the one that was read, as when the index is opened.
+func (t *tail) agreed() (at spot, lost bool, err error) {
+	ctx, cancel := context.WithTimeout(t.e.ctx, requestTimeout)
+	defer cancel()
+	s, err := t.js.StreamInfo(t.stream, nats.Context(ctx))
+	if err != nil {
+		return at, false, err
+	}
+	for _, p := range slices.Backward(append(slices.Clone(t.spots), t.last)) {
+		switch {
+		case p.seq > s.State.LastSeq:
+			lost = true
+			continue
+		case p.seq == 0, t.e.holder != nil && p.nanos == 0, p.seq == s.State.LastSeq && p.nanos == s.State.LastTime.UnixNano():
+			return p, lost, nil
+		}
+		m, err := t.js.GetMsg(t.stream, p.seq, nats.Context(ctx))
+		gone := errors.Is(err, nats.ErrMsgNotFound)
+		switch {
+		case err != nil && !gone:
+			return at, false, err
+		case gone && t.e.holder != nil, !gone && m.Time.UnixNano() == p.nanos:
+			return p, lost, nil
+		}
+		lost = lost || !gone
+	}
+	return at, lost, nil
+}
+
 // again subscribes until it works.
 func (t *tail) again() {
 	for {
@@ -84,14 +190,18 @@ func (t *tail) again() {
 		if err == nil || t.e.closed.Load() || t.e.dead.Load() {
 			return
 		}
-		t.e.log.Warn("subscribe again", "error", err)
+		if !errors.Is(err, errNotConnected) {
+			t.e.log.Warn("subscribe again", "error", err)
+		}
 		if sleep(t.e.ctx, retryPause) != nil {
 			return
 		}
 	}
 }
 
-func (t *tail) handle(m *nats.Msg) {
+// handle takes a message, unless it is of a subscription that has been replaced,
+// or is to be because the connection is to another server by now.
+func (t *tail) handle(m *nats.Msg, turn int) {
 	if t.e.closed.Load() || t.e.dead.Load() {
 		return
 	}
@@ -101,11 +211,18 @@ func (t *tail) handle(m *nats.Msg) {
 	}
 	t.order.Lock()
 	defer t.order.Unlock()
-	if r.seq <= t.last { // the subscription before this one had it
+	if turn != t.turn || r.seq <= t.last.seq || t.nc.ConnectedServerId() != t.server {
 		return
 	}
 	t.take(m, r.seq, r.nanos)
-	t.last = r.seq
+	t.last = spot{r.seq, r.nanos}
+	if now := time.Now(); now.Sub(t.kept) >= spotsEvery {
+		t.kept = now
+		if len(t.spots) == spotsMost {
+			t.spots = slices.Delete(t.spots, 0, 1)
+		}
+		t.spots = append(t.spots, t.last)
+	}
 }
 
 func (t *tail) stop() {

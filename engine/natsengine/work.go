@@ -119,6 +119,7 @@ type item struct {
 	homing   bool
 	settled  bool // its outcome is decided; a later one is dropped
 	ended    bool // a terminal record stands in the log
+	endedAt  uint64
 	saved    bool // it may have a checkpoint
 	suspect  bool // one death more, and it fails: it may kill this process
 	progress *engine.Progress
@@ -445,7 +446,9 @@ func (w *worker) ended(ends []end) {
 		if it == nil {
 			continue
 		}
-		it.ended = true
+		if !it.ended {
+			it.ended, it.endedAt = true, e.seq
+		}
 		if it.settled || !it.running {
 			continue
 		}
