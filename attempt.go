@@ -146,5 +146,5 @@ func (a *attempt) progress(done float64, text string) {
 	if !(done > 0) { // not <= 0: it may be no number
 		done = 0
 	}
-	a.lease.Progress(engine.Progress{Done: min(done, 1), Text: text})
+	a.lease.Progress(engine.Progress{Done: min(done, 1), Text: clip(text, maxProgress)})
 }

@@ -133,7 +133,8 @@ func Trace(ctx context.Context) string {
 
 // Progress tells how far the attempt has come: done is from 0 to 1. It never
 // blocks and costs next to nothing, so a loop may call it each time; it is
-// shown while the attempt is under way. Outside of handlers it does nothing.
+// shown while the attempt is under way. A text over 1 KiB is cut. Outside of
+// handlers it does nothing.
 func Progress(ctx context.Context, done float64, text string) {
 	if a := attemptOf(ctx); a != nil {
 		a.progress(done, text)

@@ -113,6 +113,22 @@ func TestProgress(t *testing.T) {
 	}
 }
 
+// A node tells of all its runs four times a second.
+func TestLongTextOfProgressIsCut(t *testing.T) {
+	t.Parallel()
+	for _, c := range []struct{ text, want string }{
+		{strings.Repeat("x", 1024), strings.Repeat("x", 1024)},
+		{strings.Repeat("x", 5_000_000), strings.Repeat("x", 1021) + "..."},
+		{"x" + strings.Repeat("é", 600), "x" + strings.Repeat("é", 510) + "..."},
+		{strings.Repeat("😀", 600), strings.Repeat("😀", 255) + "..."},
+	} {
+		h := inside(t, faena.Options{}, engine.Run{}, nil, func(ctx context.Context) { faena.Progress(ctx, 0, c.text) })
+		if len(h.progress) != 1 || h.progress[0].Text != c.want {
+			t.Errorf("progress with a text of %d bytes = %.40v, want a text of %d bytes, whole runes", len(c.text), h.progress, len(c.want))
+		}
+	}
+}
+
 func TestCheckpoint(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {

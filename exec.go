@@ -10,6 +10,7 @@ import (
 	"runtime/debug"
 	"strings"
 	"time"
+	"unicode/utf8"
 
 	"github.com/faena-dev/faena/engine"
 )
@@ -17,7 +18,9 @@ import (
 // Bounds of what is stored of a failure.
 const (
 	maxMessage = 4 << 10
-	maxStack   = 16 << 10
+	// maxProgress bounds what a node tells of each run four times a second.
+	maxProgress = 1 << 10
+	maxStack    = 16 << 10
 )
 
 // executor makes a handler's call. The one here is a goroutine of this process;
@@ -198,7 +201,14 @@ func failure(err error) engine.Outcome {
 // clip bounds a text and makes it valid UTF-8.
 func clip(s string, n int) string {
 	if len(s) > n {
-		s = s[:n-3] + "..."
+		end := n - 3
+		for i := range utf8.UTFMax {
+			if utf8.RuneStart(s[end-i]) { // else it would end with half a rune
+				end -= i
+				break
+			}
+		}
+		s = s[:end] + "..."
 	}
 	return strings.ToValidUTF8(s, "\uFFFD")
 }

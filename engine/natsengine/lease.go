@@ -371,11 +371,38 @@ func (w *worker) tellProgress() {
 	}
 }
 
+// beatPart bounds a part of a heartbeat: a quarter of what a message may have.
+const beatPart = 1 << 20
+
+// size is what a run takes of that, at most, as JSON.
+func (r *liveRun) size() int {
+	n := 1 << 10
+	if r.Progress != nil {
+		n += 6 * len(r.Progress.Text)
+	}
+	return n
+}
+
+// fitting is how many of the first runs fit in a part. The lease of each is to be
+// told, whatever it has to say.
+func fitting(runs []liveRun) int {
+	n, size := 0, 0
+	for ; n < len(runs); n++ {
+		r := &runs[n]
+		if r.size() > beatPart {
+			r.Progress = &engine.Progress{Done: r.Progress.Done}
+		}
+		if size += r.size(); size > beatPart {
+			break
+		}
+	}
+	return n
+}
+
 // send publishes a heartbeat, in parts that fit in a message.
 func (w *worker) send(b beat, runs []liveRun) {
-	const most = 1000
 	for {
-		b.Runs = runs[:min(len(runs), most)]
+		b.Runs = runs[:fitting(runs)]
 		runs = runs[len(b.Runs):]
 		data, err := json.Marshal(b)
 		if err == nil {
