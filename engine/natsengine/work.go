@@ -284,9 +284,13 @@ func (w *worker) execute(slotCtx context.Context, it *item) (slot bool) {
 		return true
 	}
 	out := engine.Outcome{Failure: &engine.Failure{Code: engine.CodePanic, Message: "the handler ended its goroutine with runtime.Goexit"}}
-	returned := false
+	returned, asked := false, false
 	defer func() {
 		slot = w.attempted(it, out)
+		if asked {
+			slot = true
+			return
+		}
 		if !returned && slot { // this goroutine ends; another takes its slot
 			go w.slot()
 		}
@@ -297,7 +301,7 @@ func (w *worker) execute(slotCtx context.Context, it *item) (slot bool) {
 	case it.run.Deadline != 0 && it.started.UnixMilli() >= it.run.Deadline:
 		out.Failure = &engine.Failure{Code: engine.CodeDeadline, Message: engine.ErrDeadline.Error()}
 	default:
-		out = w.attempt(ctx, it)
+		out, asked = w.attempt(ctx, it)
 	}
 	returned = true
 	return slot
@@ -325,14 +329,7 @@ func (w *worker) begins(it *item, ctx *attemptContext) bool {
 		return false
 	}
 	now := time.Now()
-	lapsed, gaps := it.lapsedLocked(now), w.gaps.look(now)
-	if lapsed || it.gaps != gaps {
-		it.doubt, it.taken = true, false
-		it.again = it.again || lapsed
-		if it.gaps = gaps; lapsed {
-			it.lapses = it.u.ended(now)
-		}
-		w.busy--
+	if w.pausedLocked(it, now) {
 		w.mu.Unlock()
 		w.doubts.add([]*item{it})
 		return false
@@ -367,6 +364,49 @@ func (w *worker) begins(it *item, ctx *attemptContext) bool {
 }
 
 // notBegun hands a run back whose start may stand in the log, because this worker
+// pausedLocked tells whether a run has to be asked about since this process was
+// stopped, or the lease has ended, after it came or was asked about last. Then its
+// slot is free again.
+func (w *worker) pausedLocked(it *item, now time.Time) bool {
+	lapsed, gaps := it.lapsedLocked(now), w.gaps.look(now)
+	if !lapsed && it.gaps == gaps {
+		return false
+	}
+	it.doubt, it.taken = true, false
+	it.again = it.again || lapsed
+	if it.gaps = gaps; lapsed {
+		it.lapses = it.u.ended(now)
+	}
+	w.busy--
+	return true
+}
+
+// takesBack asks about a run again that was about to begin when this process was
+// stopped. It is looked at last before the handler is called. The clock tells of
+// most that nothing was; where the start was recorded, that took its time.
+func (w *worker) takesBack(it *item) bool {
+	now := time.Now()
+	if it.step == 0 && now.Sub(it.started) <= gapMost {
+		return false
+	}
+	w.mu.Lock()
+	if it.settled || it.homing || it.homed || !w.pausedLocked(it, now) {
+		w.mu.Unlock()
+		return false
+	}
+	it.running, it.ctx = false, nil
+	if it.pace != nil {
+		it.pace.running--
+	}
+	if it.step > 0 { // no handler saw that start: it is no death
+		it.counted = max(it.counted, it.step-1)
+	}
+	w.clearLocked(it)
+	w.mu.Unlock()
+	w.doubts.add([]*item{it})
+	return true
+}
+
 // stops: without a message that follows it would count as a death.
 func (w *worker) notBegun(it *item) {
 	if !w.e.dead.Load() {
@@ -413,23 +453,27 @@ func (w *worker) attempted(it *item, out engine.Outcome) (slot bool) {
 // attempt fetches the input and executes the handler. A store that does not
 // answer charges nothing: the run waits for it. A run that has ended meanwhile
 // does not start: ended has its context end before anybody here is shown the end.
-func (w *worker) attempt(ctx context.Context, it *item) engine.Outcome {
+// Nor does one before which this process was stopped: it is asked about again.
+func (w *worker) attempt(ctx context.Context, it *item) (out engine.Outcome, asked bool) {
 	in, err := w.e.objects.value(ctx, it.run.Input)
 	for ; err != nil; in, err = w.e.objects.value(ctx, it.run.Input) {
 		if engine.CodeOf(err) == engine.CodeNotFound {
-			return engine.Outcome{Failure: &engine.Failure{Code: engine.CodeNotFound, Message: err.Error()}, Permanent: true}
+			return engine.Outcome{Failure: &engine.Failure{Code: engine.CodeNotFound, Message: err.Error()}, Permanent: true}, false
 		}
 		if ctx.Err() == nil {
 			w.logError("read an input", err)
 		}
 		if sleep(ctx, retryPause) != nil {
-			return engine.Outcome{Interrupted: true}
+			return engine.Outcome{Interrupted: true}, false
 		}
 	}
 	if ctx.Err() != nil {
-		return engine.Outcome{Interrupted: true}
+	if w.takesBack(it) {
+		return engine.Outcome{}, true
 	}
-	return w.o.Exec(ctx, &engine.Attempt{Run: &it.run, Input: in, Started: it.started, Lease: it})
+		return engine.Outcome{Interrupted: true}, false
+	}
+	return w.o.Exec(ctx, &engine.Attempt{Run: &it.run, Input: in, Started: it.started, Lease: it}), false
 }
 
 // ended is told by the log's follower which runs have a terminal record.

@@ -26,7 +26,7 @@ func TestNoHandlerBeginsWhenItsContextHasEnded(t *testing.T) {
 		if c.cause != nil {
 			cancel(c.cause)
 		}
-		out := w.attempt(ctx, &item{w: w})
+		out, _ := w.attempt(ctx, &item{w: w})
 		cancel(nil)
 		if began != c.want || out.Interrupted != (c.want == 0) {
 			t.Errorf("attempt, its context ended by %v: %d handlers began, interrupted %v; want %d", c.cause, began, out.Interrupted, c.want)
@@ -73,6 +73,48 @@ func TestRunWhoseLeaseHasEndedIsAskedAbout(t *testing.T) {
 		it.again = false // as if its start had been recorded
 		if !w.begins(it, &attemptContext{Context: t.Context()}) {
 			t.Errorf("%s: it is asked about again, want once for each pause", c.name)
+		}
+	}
+}
+
+// The stop may come while the start is recorded, or the input is fetched: the
+// handler is called on what has ended elsewhere by then.
+func TestNoHandlerBeginsAfterAPauseOfItsProcess(t *testing.T) {
+	t.Parallel()
+	for _, c := range []struct {
+		name    string
+		paused  time.Duration // since the run was found to begin
+		step    uint8         // of the recorded start
+		alive   time.Duration // since the process looked at the clock
+		noticed bool          // by the tick
+		asked   bool
+	}{
+		{"no pause", 0, 0, 0, false, false},
+		{"a long input", time.Second, 0, 0, false, false},
+		{"a recorded start", 0, 2, 0, false, false},
+		{"a pause before the handler", time.Second, 0, time.Second, false, true},
+		{"a pause while the start was recorded", 0, 2, time.Second, false, true},
+		{"the tick goes on first", 0, 2, time.Second, true, true},
+	} {
+		began := 0
+		w := &worker{e: &Engine{}, busy: 1, o: engine.WorkOptions{Exec: func(context.Context, *engine.Attempt) engine.Outcome {
+			began++
+			return engine.Outcome{}
+		}}}
+		w.doubts = &doubts{w: w}
+		w.doubts.cond = sync.NewCond(&w.doubts.mu)
+		now := time.Now()
+		w.gaps.alive = now.Add(-c.alive)
+		if c.noticed {
+			w.gaps.look(now)
+		}
+		it := &item{w: w, u: &unit{renewed: now}, step: c.step, taken: true, running: true, started: now.Add(-c.paused)}
+		_, asked := w.attempt(t.Context(), it)
+		if asked != c.asked || (began == 0) != c.asked || (len(w.doubts.in) == 1) != c.asked || (w.busy == 0) != c.asked || it.running == c.asked {
+			t.Errorf("%s: %d handlers began, asked about %v, %d slots taken; want it asked about: %v", c.name, began, asked, w.busy, c.asked)
+		}
+		if want := uint8(1); c.asked && c.step > 0 && it.counted != want {
+			t.Errorf("%s: %d recorded starts are no deaths, want %d", c.name, it.counted, want)
 		}
 	}
 }
