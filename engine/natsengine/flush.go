@@ -345,17 +345,31 @@ func (w *worker) releaseAll(jobs []job) {
 		if w.runs[it.run.ID] == it {
 			delete(w.runs, it.run.ID)
 		}
-		if u := it.u; u != nil {
-			it.u = nil
-			if u.left--; u.left == 0 {
-				acks = append(acks, u)
-			}
-		}
+		acks = it.leaveLocked(acks)
 	}
 	w.mu.Unlock()
 	for _, u := range acks {
 		w.ackUnit(u)
 	}
+}
+
+// leaveLocked takes a run from its messages, since what follows from them is on
+// disk, and adds those that are done with. Not one of them goes before: the index
+// names one, whichever, and what it names must not look as if it was worked off.
+func (it *item) leaveLocked(done []*unit) []*unit {
+	for _, t := range it.twins {
+		done = t.leaveLocked(done)
+	}
+	it.twins = nil
+	u := it.u
+	if u == nil {
+		return done
+	}
+	it.u = nil
+	if u.left--; u.left == 0 {
+		done = append(done, u)
+	}
+	return done
 }
 
 // ackUnit acknowledges a message and forgets it. The parts of a batch whose runs

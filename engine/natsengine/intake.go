@@ -289,7 +289,11 @@ func (w *worker) claim(items []*item) {
 				time.AfterFunc(twiceWait, func() { w.claimLater(it) })
 				continue
 			}
-			twice = append(twice, it)
+			if other.u == nil { // it has left its queue: its entry at home stands for it
+				twice = append(twice, it)
+				continue
+			}
+			other.twins = append(other.twins, it)
 			continue
 		}
 		w.runs[it.run.ID] = it
@@ -310,7 +314,7 @@ func (w *worker) claim(items []*item) {
 		}
 	}
 	w.mu.Unlock()
-	for _, it := range twice { // another message for a run that is under way here
+	for _, it := range twice {
 		w.flush.void(it)
 	}
 	for _, it := range park {

@@ -283,10 +283,10 @@ func (w *worker) giveUp(it *item) *item {
 	next := &item{
 		w: w, u: it.u, off: it.off, step: it.step, counted: it.counted, run: it.run, doubt: it.doubt, again: it.again, noted: it.noted, lapses: it.lapses, gaps: it.gaps,
 		redelivered: it.redelivered, arrived: it.arrived, pace: it.pace, started: it.started, taken: true,
-		stopped: it.stopped, homed: it.homed, settled: true, ended: it.ended, endedAt: it.endedAt, saved: it.saved,
+		stopped: it.stopped, homed: it.homed, settled: true, ended: it.ended, endedAt: it.endedAt, saved: it.saved, twins: it.twins,
 		save: saver{read: it.save.read, apart: slices.Clone(it.save.apart)},
 	}
-	it.u = nil
+	it.u, it.twins = nil, nil
 	w.clearLocked(it)
 	if w.runs[it.run.ID] == it {
 		w.runs[it.run.ID] = next
@@ -487,12 +487,7 @@ func (w *worker) writeHomes(items []*item) {
 		}
 		it.homed = true
 		it.run.Rev++
-		if u := it.u; u != nil {
-			it.u = nil
-			if u.left--; u.left == 0 {
-				acks = append(acks, u)
-			}
-		}
+		acks = it.leaveLocked(acks)
 	}
 	w.mu.Unlock()
 	for _, u := range acks {

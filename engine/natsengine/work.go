@@ -115,6 +115,7 @@ type item struct {
 	stopped  bool // an entry says that it is cancelled, and it has been asked whether it is
 	yielded  bool
 	waits    time.Time // since when it has no slot
+	twins    []*item   // of other messages of the run: the index may name one of those
 	homed    bool
 	homing   bool
 	settled  bool // its outcome is decided; a later one is dropped
@@ -286,11 +287,11 @@ func (w *worker) execute(slotCtx context.Context, it *item) (slot bool) {
 	out := engine.Outcome{Failure: &engine.Failure{Code: engine.CodePanic, Message: "the handler ended its goroutine with runtime.Goexit"}}
 	returned, asked := false, false
 	defer func() {
-		slot = w.attempted(it, out)
 		if asked {
 			slot = true
 			return
 		}
+		slot = w.attempted(it, out)
 		if !returned && slot { // this goroutine ends; another takes its slot
 			go w.slot()
 		}
@@ -363,7 +364,6 @@ func (w *worker) begins(it *item, ctx *attemptContext) bool {
 	return true
 }
 
-// notBegun hands a run back whose start may stand in the log, because this worker
 // pausedLocked tells whether a run has to be asked about since this process was
 // stopped, or the lease has ended, after it came or was asked about last. Then its
 // slot is free again.
@@ -407,6 +407,7 @@ func (w *worker) takesBack(it *item) bool {
 	return true
 }
 
+// notBegun hands a run back whose start may stand in the log, because this worker
 // stops: without a message that follows it would count as a death.
 func (w *worker) notBegun(it *item) {
 	if !w.e.dead.Load() {
@@ -467,10 +468,10 @@ func (w *worker) attempt(ctx context.Context, it *item) (out engine.Outcome, ask
 			return engine.Outcome{Interrupted: true}, false
 		}
 	}
-	if ctx.Err() != nil {
 	if w.takesBack(it) {
 		return engine.Outcome{}, true
 	}
+	if ctx.Err() != nil {
 		return engine.Outcome{Interrupted: true}, false
 	}
 	return w.o.Exec(ctx, &engine.Attempt{Run: &it.run, Input: in, Started: it.started, Lease: it}), false
