@@ -100,3 +100,51 @@ func TestRunThatStandsTwiceInItsQueueIsNotLost(t *testing.T) {
 		}
 	})
 }
+
+// What came in a message of several runs and may have been under way when its
+// worker died begins before what is behind it in the queue. It was handed back to
+// the queue's end, one by one.
+func TestRunsOfAMessageInDoubtKeepTheirPlace(t *testing.T) {
+	t.Parallel()
+	dir := filepath.Join(t.TempDir(), "data")
+	bubble(t, func(t *testing.T) {
+		t.Helper()
+		owner, conn := ownerAlone(t, dir)
+		ids := engine.NewIDs()
+		first := engine.Run{ID: ids.New(), Queue: "q", Task: "task", Retry: engine.Retry{Attempts: 1}, Keep: [2]uint32{3600, 3600}}
+		if err := owner.Submit(t.Context(), []engine.Run{first}); err != nil { // the queue is there then
+			t.Fatalf("Submit = %v", err)
+		}
+		inDoubt := map[engine.ID]bool{}
+		var chunk []byte
+		for range 4 {
+			r := first
+			r.ID, r.Rev, r.Doubt = ids.New(), 1, true
+			chunk = engine.AppendRun(chunk, &r)
+			inDoubt[r.ID] = true
+		}
+		if err := conn.Publish("faena.q.q.1", chunk); err != nil {
+			t.Fatalf("publish: %v", err)
+		}
+		const backlog = 200
+		for range backlog {
+			r := first
+			r.ID = ids.New()
+			if err := conn.Publish("faena.q.q.1", engine.AppendRun(nil, &r)); err != nil {
+				t.Fatalf("publish: %v", err)
+			}
+		}
+		synctest.Wait()
+		began := make(chan engine.ID, 1+len(inDoubt)+backlog)
+		joinWorker(t, owner, "second", nil, func(_ context.Context, a *engine.Attempt) engine.Outcome {
+			began <- a.Run.ID
+			time.Sleep(50 * time.Millisecond)
+			return engine.Outcome{Output: []byte("1")}
+		})
+		for n := 1; len(inDoubt) > 0; n++ {
+			if delete(inDoubt, <-began); n > backlog/2 {
+				t.Fatalf("%d runs of the message in doubt are behind the first half of the backlog", len(inDoubt))
+			}
+		}
+	})
+}

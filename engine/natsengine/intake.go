@@ -305,7 +305,7 @@ func (w *worker) claim(items []*item) {
 			split = append(split, it)
 		case p == nil && !it.again:
 			park = append(park, it)
-		case chunk && (it.again || p.known && p.slow(len(items), w.o.Slots)):
+		case chunk && !it.again && p.known && p.slow(len(items), w.o.Slots): // but not to the queue's end what may have begun
 			split = append(split, it)
 		case it.doubt:
 			ask = append(ask, it)
