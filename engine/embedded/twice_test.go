@@ -82,16 +82,17 @@ func TestRunThatStandsTwiceInItsQueueIsNotLost(t *testing.T) {
 		if n, _, err := dies.Pending(); err != nil || n != 1 {
 			t.Fatalf("%d messages were delivered, %v; want the first", n, err)
 		}
-		if err := conn.Publish("faena.q.q.1", engine.AppendRun(nil, &run)); err != nil {
-			t.Fatalf("publish: %v", err)
-		}
 		joinWorker(t, owner, "second", fatal, func(ctx context.Context, a *engine.Attempt) engine.Outcome {
 			time.Sleep(6 * time.Second) // it gets the first message, too
 			a.Lease.Checkpoint([]byte("1"))
 			<-ctx.Done()
 			return engine.Outcome{Interrupted: true}
 		})
-		time.Sleep(8 * time.Second)
+		synctest.Wait() // what comes from here on is not in doubt: its start is not recorded
+		if err := conn.Publish("faena.q.q.1", engine.AppendRun(nil, &run)); err != nil {
+			t.Fatalf("publish: %v", err)
+		}
+		time.Sleep(30 * time.Second) // it is dead for long
 		joinWorker(t, owner, "third", nil, func(context.Context, *engine.Attempt) engine.Outcome {
 			return engine.Outcome{Output: []byte("1")}
 		})
