@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"slices"
 	"sync"
+	"sync/atomic"
 
 	"github.com/faena-dev/faena/engine"
 )
@@ -21,6 +22,8 @@ type future struct {
 	node *Node
 	id   ID
 	task string
+
+	stored atomic.Bool // the run is, or has been
 
 	mu   sync.Mutex // of what follows
 	rec  *engine.Record
@@ -57,6 +60,7 @@ func (f *future) attach(ctx context.Context) error {
 	if err := f.node.eng.Attach(ctx, f.id, (*waiter)(f)); err != nil {
 		return told(ctx, "attach to run "+f.id.String(), err)
 	}
+	f.stored.Store(true)
 	return nil
 }
 
@@ -67,6 +71,18 @@ type waiter future
 
 // Resolve implements engine.Waiter.
 func (w *waiter) Resolve(r *engine.Record) { (*future)(w).resolve(r) }
+
+// Forgotten implements engine.Forgetter.
+func (w *waiter) Forgotten() bool {
+	f := (*future)(w)
+	if !f.stored.Load() {
+		return false
+	}
+	f.resolve(&engine.Record{ID: f.id, Task: f.task, State: Failed, Failure: &Failure{
+		Code: CodeNotFound, Message: "it is not known any more: it ended, and its retention passed, while the connection was lost",
+	}})
+	return true
+}
 
 // resolve is called by the engine with the run's end; the first one counts.
 func (f *future) resolve(r *engine.Record) {

@@ -82,6 +82,9 @@ func (n *Node) store(ctx context.Context, o *order, runs []engine.Run) error {
 	}
 	err := n.put(ctx, o, runs)
 	if err == nil {
+		for _, f := range o.futures {
+			f.stored.Store(true)
+		}
 		return nil
 	}
 	for _, f := range o.futures {

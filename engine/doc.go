@@ -62,6 +62,12 @@ type Watcher interface {
 // must not block.
 type Waiter interface{ Resolve(r *Record) }
 
+// A Forgetter is a waiter that can wait for a run of which nobody knows any more,
+// as one that ended while the connection was lost, for longer than it was kept.
+// Forgotten then tells it so. It gives false, and waits on, if its run is only
+// about to be submitted.
+type Forgetter interface{ Forgotten() bool }
+
 // WaiterFunc makes a waiter of a function.
 func WaiterFunc(fn func(*Record)) Waiter { return &waiterFunc{fn} }
 

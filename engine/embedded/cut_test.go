@@ -3,12 +3,16 @@ package embedded_test
 import (
 	"context"
 	"errors"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"strconv"
+	"strings"
 	"sync/atomic"
 	"testing"
 	"time"
+
+	"github.com/nats-io/nats.go/jetstream"
 
 	"github.com/faena-dev/faena/engine"
 	"github.com/faena-dev/faena/engine/embedded"
@@ -33,6 +37,7 @@ func newMachine(t *testing.T) *machine {
 	t.Helper()
 	m := &machine{t: t, dir: filepath.Join(t.TempDir(), "data"), thaw: make(chan struct{}), ids: engine.NewIDs()}
 	m.boot()
+	m.now.Store(m.owner)
 	var err error
 	if m.client, err = embedded.JoinAny(t.Context(), &m.now, m.owner.Secret()); err != nil {
 		t.Fatalf("Join = %v", err)
@@ -48,7 +53,6 @@ func (m *machine) boot() {
 	if err != nil {
 		m.t.Fatalf("Open = %v", err)
 	}
-	m.now.Store(m.owner)
 }
 
 func (m *machine) sync() error {
@@ -62,11 +66,16 @@ func (m *machine) sync() error {
 // freeze makes the disk keep nothing from now on.
 func (m *machine) freeze() {
 	m.t.Helper()
-	time.Sleep(time.Second) // all is settled
 	m.hang.Store(true)
-	m.disk = m.dir + "+"
-	if err := os.CopyFS(m.disk, os.DirFS(m.dir)); err != nil {
-		m.t.Fatal(err)
+	for n := 0; ; n++ {
+		m.disk = m.dir + strings.Repeat("+", n+1)
+		err := os.CopyFS(m.disk, os.DirFS(m.dir))
+		if err == nil {
+			return
+		}
+		if !errors.Is(err, fs.ErrNotExist) || n > 20 { // else a file went meanwhile
+			m.t.Fatal(err)
+		}
 	}
 }
 
@@ -77,13 +86,60 @@ func (m *machine) cut() {
 	close(m.thaw)
 	select {
 	case <-m.owner.Done(): // the sync failed
-	case <-time.After(time.Second): // none was under way
+	case <-time.After(100 * time.Millisecond): // none was under way
 	}
 	m.owner.Close() //nolint:errcheck // it is dead
 	m.hang.Store(false)
 	m.dir = m.disk
-	time.Sleep(10 * time.Second)
 	m.boot()
+	m.now.Store(m.owner)
+}
+
+// reads gives the client the time to read what is stored and not committed.
+func (m *machine) reads() {
+	select {
+	case <-time.After(300 * time.Millisecond):
+	case <-m.t.Context().Done():
+	}
+}
+
+// untilGone waits until a run and all that stood beside it has left the log.
+func (m *machine) untilGone(id engine.ID) {
+	m.t.Helper()
+	nc, err := m.owner.Conn()
+	if err != nil {
+		m.t.Fatalf("Conn = %v", err)
+	}
+	defer nc.Close()
+	js, err := jetstream.New(nc)
+	if err != nil {
+		m.t.Fatal(err)
+	}
+	end := make(chan *engine.Record, 1)
+	if err := m.owner.Attach(m.t.Context(), id, engine.WaiterFunc(func(r *engine.Record) { end <- r })); err != nil {
+		m.t.Fatalf("Attach = %v", err)
+	}
+	<-end
+	tick := time.NewTicker(200 * time.Millisecond)
+	defer tick.Stop()
+	for stood := uint64(0); ; <-tick.C {
+		r := m.run("quick")
+		r.Keep = [2]uint32{1, 1}
+		if err := m.owner.Submit(m.t.Context(), []engine.Run{r}); err != nil {
+			m.t.Fatalf("Submit = %v", err)
+		}
+		l, err := js.Stream(m.t.Context(), "FAENA_LOG")
+		if err != nil {
+			m.t.Fatal(err)
+		}
+		s := l.CachedInfo().State
+		if stood == 0 {
+			stood = s.LastSeq
+		}
+		if s.FirstSeq > stood {
+			return
+		}
+	}
 }
 
 func (m *machine) close() {
@@ -149,122 +205,170 @@ func (m *machine) want(id engine.ID, end <-chan *engine.Record, word string) {
 // it passed over what the server stored in its place.
 func TestConnectedThroughAPowerCut(t *testing.T) {
 	t.Parallel()
-	bubble(t, func(t *testing.T) {
-		t.Helper()
-		m := newMachine(t)
-		defer m.close()
-		slow := make(chan struct{})
-		m.worker(m.owner, `"first"`, slow)
-		for range 3 {
-			id, end, err := m.submit(t.Context(), "quick")
-			if err != nil {
-				t.Fatalf("Submit = %v", err)
-			}
-			m.want(id, end, `"first"`)
-		}
-		id, end, err := m.submit(t.Context(), "slow")
+	m := newMachine(t)
+	defer m.close()
+	slow := make(chan struct{})
+	m.worker(m.owner, `"first"`, slow)
+	for range 3 {
+		id, end, err := m.submit(t.Context(), "quick")
 		if err != nil {
 			t.Fatalf("Submit = %v", err)
 		}
-		m.freeze()
-		close(slow)
-		for range 30 { // never acknowledged; their ends make the log longer than it will be
-			ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
-			if _, _, err := m.submit(ctx, "quick"); err == nil {
-				t.Error("Submit = nil although no sync ends")
-			}
-			cancel()
+		m.want(id, end, `"first"`)
+	}
+	id, end, err := m.submit(t.Context(), "slow")
+	if err != nil {
+		t.Fatalf("Submit = %v", err)
+	}
+	m.freeze()
+	close(slow)
+	for range 30 { // never acknowledged; their ends make the log longer than it will be
+		ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
+		if _, _, err := m.submit(ctx, "quick"); err == nil {
+			t.Error("Submit = nil although no sync ends")
 		}
-		time.Sleep(time.Second)
-		m.cut()
-		m.worker(m.owner, `"second"`, nil)
+		cancel()
+	}
+	m.reads()
+	m.cut()
+	m.worker(m.owner, `"second"`, nil)
+	m.want(id, end, `"second"`)
+	for range 5 {
+		id, end, err := m.submit(t.Context(), "quick")
+		if err != nil {
+			t.Fatalf("Submit = %v", err)
+		}
 		m.want(id, end, `"second"`)
-		for range 5 {
-			id, end, err := m.submit(t.Context(), "quick")
-			if err != nil {
-				t.Fatalf("Submit = %v", err)
-			}
-			m.want(id, end, `"second"`)
-		}
-	})
+	}
 }
 
 // Runs that a server had stored before it lost power were taken for accepted when
 // the next one committed.
 func TestSubmitThroughAPowerCut(t *testing.T) {
 	t.Parallel()
-	bubble(t, func(t *testing.T) {
-		t.Helper()
-		m := newMachine(t)
-		defer m.close()
-		m.freeze()
-		type result struct {
-			id  engine.ID
-			end <-chan *engine.Record
-			err error
-		}
-		done := make(chan result, 1)
-		go func() {
-			id, end, err := m.submit(t.Context(), "quick")
-			done <- result{id, end, err}
-		}()
-		time.Sleep(time.Second)
-		m.cut()
-		r := <-done
-		if r.err != nil {
-			t.Fatalf("Submit = %v", r.err)
-		}
-		m.worker(m.owner, `"second"`, nil)
-		m.want(r.id, r.end, `"second"`)
-	})
+	m := newMachine(t)
+	defer m.close()
+	m.freeze()
+	type result struct {
+		id  engine.ID
+		end <-chan *engine.Record
+		err error
+	}
+	done := make(chan result, 1)
+	go func() {
+		id, end, err := m.submit(t.Context(), "quick")
+		done <- result{id, end, err}
+	}()
+	m.reads()
+	m.cut()
+	r := <-done
+	if r.err != nil {
+		t.Fatalf("Submit = %v", r.err)
+	}
+	m.worker(m.owner, `"second"`, nil)
+	m.want(r.id, r.end, `"second"`)
 }
 
 // The same for what a worker had written.
 func TestWorkThroughAPowerCut(t *testing.T) {
 	t.Parallel()
-	bubble(t, func(t *testing.T) {
-		t.Helper()
-		m := newMachine(t)
-		defer m.close()
-		slow := make(chan struct{})
-		m.worker(m.client, `"worker's"`, slow)
-		id, end, err := m.submit(t.Context(), "slow")
-		if err != nil {
-			t.Fatalf("Submit = %v", err)
-		}
-		m.freeze()
-		close(slow)
-		time.Sleep(time.Second)
-		m.cut()
-		m.want(id, end, `"worker's"`)
-	})
+	m := newMachine(t)
+	defer m.close()
+	slow := make(chan struct{})
+	m.worker(m.client, `"worker's"`, slow)
+	id, end, err := m.submit(t.Context(), "slow")
+	if err != nil {
+		t.Fatalf("Submit = %v", err)
+	}
+	m.freeze()
+	close(slow)
+	m.reads()
+	m.cut()
+	m.want(id, end, `"worker's"`)
 }
 
 // A server that is started anew and has lost nothing costs nobody anything.
 func TestConnectedThroughARestart(t *testing.T) {
 	t.Parallel()
-	bubble(t, func(t *testing.T) {
-		t.Helper()
-		m := newMachine(t)
-		defer m.close()
-		slow := make(chan struct{})
-		m.worker(m.client, `"worker's"`, slow)
-		id, end, err := m.submit(t.Context(), "slow")
+	m := newMachine(t)
+	defer m.close()
+	slow := make(chan struct{})
+	m.worker(m.client, `"worker's"`, slow)
+	id, end, err := m.submit(t.Context(), "slow")
+	if err != nil {
+		t.Fatalf("Submit = %v", err)
+	}
+	for range 3 {
+		m.now.Store(nil)
+		m.owner.Close() //nolint:errcheck // it starts again
+		m.boot()
+		m.now.Store(m.owner)
+		id, end, err := m.submit(t.Context(), "quick")
 		if err != nil {
 			t.Fatalf("Submit = %v", err)
 		}
-		for range 3 {
-			m.now.Store(nil)
-			m.owner.Close() //nolint:errcheck // it starts again
-			time.Sleep(time.Second)
-			m.boot()
-			id, end, err := m.submit(t.Context(), "quick")
-			if err != nil {
-				t.Fatalf("Submit = %v", err)
-			}
-			m.want(id, end, `"worker's"`)
-		}
-		close(slow)
 		m.want(id, end, `"worker's"`)
-	})
+	}
+	close(slow)
+	m.want(id, end, `"worker's"`)
+}
+
+// waiter waits for a run that may be forgotten.
+type waiter struct {
+	stored    bool
+	end       chan *engine.Record
+	forgotten chan struct{}
+}
+
+func newWaiter(stored bool) *waiter {
+	return &waiter{stored, make(chan *engine.Record, 2), make(chan struct{}, 2)}
+}
+
+// Resolve implements engine.Waiter.
+func (w *waiter) Resolve(r *engine.Record) { w.end <- r }
+
+// Forgotten implements engine.Forgetter.
+func (w *waiter) Forgotten() bool {
+	if w.stored {
+		w.forgotten <- struct{}{}
+	}
+	return w.stored
+}
+
+// Whose connection was lost for longer than the run that it waits for was kept
+// waited for ever: the run's record had left the log.
+func TestRunThatIsForgottenWhileTheConnectionIsLost(t *testing.T) {
+	t.Parallel()
+	m := newMachine(t)
+	defer m.close()
+	gone, next := newWaiter(true), newWaiter(false)
+	runs := []engine.Run{m.run("quick"), m.run("quick")}
+	runs[0].Keep = [2]uint32{1, 1}
+	for i, w := range []*waiter{gone, next} {
+		m.client.Watch(runs[i].ID, w)
+	}
+	if err := m.client.Submit(t.Context(), runs[:1]); err != nil {
+		t.Fatalf("Submit = %v", err)
+	}
+	m.now.Store(nil)
+	m.owner.Close() //nolint:errcheck // it starts again
+	m.boot()
+	m.worker(m.owner, `"first"`, nil)
+	m.untilGone(runs[0].ID)
+	m.now.Store(m.owner)
+	select {
+	case <-gone.forgotten:
+	case r := <-gone.end:
+		t.Errorf("a run past its retention ended as %+v, want it forgotten", r)
+	case <-time.After(time.Minute):
+		t.Error("nobody is told of a run past its retention")
+	}
+	if err := m.client.Submit(t.Context(), runs[1:]); err != nil {
+		t.Fatalf("Submit = %v", err)
+	}
+	select {
+	case <-next.end:
+	case <-time.After(time.Minute):
+		t.Error("nobody is told of a run that was submitted later")
+	}
 }

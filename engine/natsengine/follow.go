@@ -64,6 +64,9 @@ func startFollower(ctx context.Context, e *Engine) (*follower, error) {
 		e.wg.Go(f.release)
 	}
 	t := &tail{e: e, stream: streamLog, subject: subjectLog, take: f.take, moved: f.moved, last: from}
+	if e.holder == nil {
+		t.back = f.missed()
+	}
 	if err := t.start(); err != nil {
 		return f, err
 	}

@@ -30,6 +30,7 @@ type tail struct {
 	subject string
 	take    func(m *nats.Msg, seq uint64, nanos int64)
 	moved   func(server string, seq uint64, same bool) // told where it goes on, and whether all before is as it was; may be nil
+	back    func()                                     // told that it goes on after the connection was lost; may be nil
 
 	order  sync.Mutex // of calls of take; of what follows
 	last   spot       // taken last
@@ -187,6 +188,9 @@ func (t *tail) agreed() (at spot, lost bool, err error) {
 func (t *tail) again() {
 	for {
 		err := t.subscribe()
+		if err == nil && t.back != nil {
+			t.back()
+		}
 		if err == nil || t.e.closed.Load() || t.e.dead.Load() {
 			return
 		}

@@ -1,6 +1,7 @@
 package natsengine
 
 import (
+	"maps"
 	"slices"
 	"sync"
 
@@ -86,6 +87,55 @@ func (s *watchShard) keep(id engine.ID, v watch) {
 		return
 	}
 	s.m[id] = v
+}
+
+// open are the runs that are waited for.
+func (w *watches) open() (ids []engine.ID) {
+	for i := range w {
+		s := &w[i]
+		s.mu.Lock()
+		ids = slices.AppendSeq(ids, maps.Keys(s.m))
+		s.mu.Unlock()
+	}
+	return ids
+}
+
+// ask holds a watch for release, if it is still there.
+func (w *watches) ask(id engine.ID) bool {
+	s := w.shard(id)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	v, ok := s.m[id]
+	if !ok {
+		return false
+	}
+	if v.more == nil {
+		v.more = &moreWatch{}
+	}
+	v.more.held++
+	s.m[id] = v
+	return true
+}
+
+// forgotten tells those who wait for a run that nobody knows it. Attach asks for
+// itself.
+func (w *watches) forgotten(id engine.ID) {
+	s := w.shard(id)
+	s.mu.Lock()
+	v := s.m[id]
+	who := []engine.Waiter{v.first}
+	if v.more != nil {
+		who = append(who, v.more.rest...)
+	}
+	if v.more != nil && v.more.held > 0 {
+		who = nil
+	}
+	s.mu.Unlock()
+	for _, one := range who {
+		if f, ok := one.(engine.Forgetter); ok && f.Forgotten() {
+			w.remove(id, one)
+		}
+	}
 }
 
 // take gives those who are to be told of a run's end, and forgets them; or it
