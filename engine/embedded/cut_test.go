@@ -86,7 +86,7 @@ func (m *machine) cut() {
 	close(m.thaw)
 	select {
 	case <-m.owner.Done(): // the sync failed
-	case <-time.After(100 * time.Millisecond): // none was under way
+	case <-m.after(100 * time.Millisecond): // none was under way
 	}
 	m.owner.Close() //nolint:errcheck // it is dead
 	m.hang.Store(false)
@@ -98,7 +98,7 @@ func (m *machine) cut() {
 // reads gives the client the time to read what is stored and not committed.
 func (m *machine) reads() {
 	select {
-	case <-time.After(300 * time.Millisecond):
+	case <-m.after(300 * time.Millisecond):
 	case <-m.t.Context().Done():
 	}
 }
@@ -140,6 +140,13 @@ func (m *machine) untilGone(id engine.ID) {
 			return
 		}
 	}
+}
+
+// after is closed when some time has passed.
+func (m *machine) after(d time.Duration) <-chan struct{} {
+	ctx, cancel := context.WithTimeout(m.t.Context(), d)
+	m.t.Cleanup(cancel)
+	return ctx.Done()
 }
 
 func (m *machine) close() {
@@ -188,7 +195,7 @@ func (m *machine) want(id engine.ID, end <-chan *engine.Record, word string) {
 	select {
 	case r := <-end:
 		got = string(r.Output.Data)
-	case <-time.After(time.Minute):
+	case <-m.after(time.Minute):
 		m.t.Errorf("the client is not told of the end of %v", id)
 	}
 	if got != "" && got != word {
@@ -360,7 +367,7 @@ func TestRunThatIsForgottenWhileTheConnectionIsLost(t *testing.T) {
 	case <-gone.forgotten:
 	case r := <-gone.end:
 		t.Errorf("a run past its retention ended as %+v, want it forgotten", r)
-	case <-time.After(time.Minute):
+	case <-m.after(time.Minute):
 		t.Error("nobody is told of a run past its retention")
 	}
 	if err := m.client.Submit(t.Context(), runs[1:]); err != nil {
@@ -368,7 +375,7 @@ func TestRunThatIsForgottenWhileTheConnectionIsLost(t *testing.T) {
 	}
 	select {
 	case <-next.end:
-	case <-time.After(time.Minute):
+	case <-m.after(time.Minute):
 		t.Error("nobody is told of a run that was submitted later")
 	}
 }
