@@ -81,7 +81,8 @@ flag counts first.`,
 		a.resume(), a.serve(), a.worker(), a.submit(), a.runs(), a.queues(), a.version(),
 		&cobra.Command{Use: "exit-codes", Short: "What exit codes mean", Long: exitCodesText},
 	)
-	complete(a.root)
+	a.complete(a.root)
+	a.strictHelp()
 	return a
 }
 

@@ -1,19 +1,24 @@
 package main
 
 import (
+	"context"
+	"log/slog"
+	"slices"
 	"strings"
+	"time"
 
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 
 	"github.com/faena-dev/faena"
 	"github.com/faena-dev/faena/engine/embedded"
+	"github.com/faena-dev/faena/internal/screen"
 	"github.com/faena-dev/faena/internal/workdir"
 )
 
 // complete offers the values of flags that have but a few, to shells, and no files
 // for arguments that are none.
-func complete(cmd *cobra.Command) {
+func (a *app) complete(cmd *cobra.Command) {
 	if cmd.ValidArgsFunction == nil {
 		cmd.ValidArgsFunction = cobra.NoFileCompletions
 	}
@@ -24,7 +29,7 @@ func complete(cmd *cobra.Command) {
 		}
 	})
 	for _, c := range cmd.Commands() {
-		complete(c)
+		a.complete(c)
 	}
 }
 
@@ -74,6 +79,94 @@ func interrupted(_ *cobra.Command, args []string, _ string) ([]string, cobra.She
 	return ids, cobra.ShellCompDirectiveNoFileComp
 }
 
+// askedWithin is how long a server may take to say what there is to complete by.
+const askedWithin = 300 * time.Millisecond
+
+// offered is how many runs are offered.
+const offered = 30
+
+// from completes by what a server says, if it does so at once.
+func (a *app) from(r *remote, ask func(ctx context.Context, node *faena.Node) []string) cobra.CompletionFunc {
+	return func(cmd *cobra.Command, args []string, _ string) ([]string, cobra.ShellCompDirective) {
+		answer := make(chan []string, 1)
+		ctx, cancel := context.WithTimeout(cmd.Context(), askedWithin)
+		defer cancel()
+		go func() { // which may take longer than it was told to
+			var found []string
+			if environment(cmd.Flags()) == nil {
+				if s, err := a.connect(ctx, r, faena.Options{Logger: slog.New(slog.DiscardHandler)}); err == nil {
+					found = ask(ctx, s.Node)
+				}
+			}
+			answer <- found
+		}()
+		var found []string
+		select {
+		case found = <-answer:
+		case <-ctx.Done(): // nothing is offered
+		}
+		return slices.DeleteFunc(found, func(s string) bool {
+			name, _, _ := strings.Cut(s, "\t")
+			return slices.Contains(args, name)
+		}), cobra.ShellCompDirectiveNoFileComp
+	}
+}
+
+// completeFlag completes the values of a flag that a command has.
+func completeFlag(cmd *cobra.Command, flag string, by cobra.CompletionFunc) {
+	if err := cmd.RegisterFlagCompletionFunc(flag, by); err != nil {
+		panic(err) // there is no such flag
+	}
+}
+
+// one completes the first argument alone.
+func one(by cobra.CompletionFunc) cobra.CompletionFunc {
+	return func(cmd *cobra.Command, args []string, begun string) ([]string, cobra.ShellCompDirective) {
+		if len(args) > 0 {
+			return nil, cobra.ShellCompDirectiveNoFileComp
+		}
+		return by(cmd, args, begun)
+	}
+}
+
+// queueNames are those of a server.
+func queueNames(ctx context.Context, node *faena.Node) []string {
+	all, _ := node.Queues(ctx) // without it nothing is offered
+	var names []string
+	for _, q := range all {
+		names = append(names, q.Name)
+	}
+	return names
+}
+
+// taskNames are what the live workers of a server execute.
+func taskNames(ctx context.Context, node *faena.Node) []string {
+	all, _ := node.Nodes(ctx) // without it nothing is offered
+	var names []string
+	for i := range all {
+		for _, r := range all[i].Routes {
+			names = append(names, r.Task)
+		}
+	}
+	return slices.Compact(slices.Sorted(slices.Values(names)))
+}
+
+// recent are the latest runs of a server, in these states or in any.
+func recent(states ...faena.State) func(context.Context, *faena.Node) []string {
+	return func(ctx context.Context, node *faena.Node) []string {
+		p, err := node.Page(ctx, faena.Query{States: states, Limit: offered})
+		if err != nil {
+			return nil // nothing is offered
+		}
+		names := make([]string, len(p.Runs))
+		for i := range p.Runs {
+			in := &p.Runs[i]
+			names[i] = cobra.CompletionWithDesc(in.ID.String(), in.State.String()+" "+in.Task+", "+screen.Ago(time.Now(), in.Created))
+		}
+		return names
+	}
+}
+
 // tasks completes a task by those of this program.
 func (a *app) tasks(_ *cobra.Command, args []string, _ string) ([]string, cobra.ShellCompDirective) {
 	var names []string
@@ -93,5 +186,31 @@ func plainUsages(cmd *cobra.Command) {
 	cmd.PersistentFlags().VisitAll(plain)
 	for _, c := range cmd.Commands() {
 		plainUsages(c)
+	}
+}
+
+// strictHelp makes help and completion refuse what there is none for, and does so
+// before cobra adds commands that do not.
+func (a *app) strictHelp() {
+	a.root.InitDefaultHelpCmd()
+	a.root.InitDefaultCompletionCmd()
+	for _, cmd := range a.root.Commands() {
+		switch cmd.Name() {
+		case "help":
+			cmd.Args = func(_ *cobra.Command, args []string) error {
+				if found, rest, err := a.root.Find(args); err != nil || found == a.root && len(args) > 0 || len(rest) > 0 {
+					return usage("there is no help on %q: faena help lists the commands", strings.Join(args, " "))
+				}
+				return nil
+			}
+		case "completion":
+			cmd.RunE = func(cmd *cobra.Command, _ []string) error { return cmd.Help() } // else its arguments are not looked at
+			cmd.Args = func(_ *cobra.Command, args []string) error {
+				if len(args) > 0 {
+					return usage("there is no completion for %q: faena completion lists the shells", args[0])
+				}
+				return nil
+			}
+		}
 	}
 }

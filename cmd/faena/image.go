@@ -18,7 +18,8 @@ func images() direct {
 	return direct{
 		use: "image FILTER[,FILTER...] FILE... --out DIR", short: "Change pictures: grayscale, blur, sharpen, edges, resize, thumbnail",
 		long: `Change pictures and write them to a directory: JPEG, PNG and GIF as they are,
-WebP as PNG, turned upright. Filters:
+WebP as PNG, turned upright. The colours of a JPEG are written at half the
+resolution in both directions (4:2:0), whatever the input and the quality. Filters:
 
     grayscale
     blur:SIGMA                       1 is slight, 10 is much

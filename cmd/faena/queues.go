@@ -123,6 +123,7 @@ exit code 4, and those before it stay changed.`,
 		Example: "  faena queues " + name + " image\n  faena queues " + name + " image scrape",
 	}
 	r := serverFlags(cmd.Flags())
+	cmd.ValidArgsFunction = a.from(r, queueNames)
 	cmd.RunE = a.on(r, func(ctx context.Context, node *faena.Node, queues []string) error {
 		for _, q := range queues {
 			err := do(node, ctx, q)

@@ -116,6 +116,8 @@ cut; elsewhere, and with -o json, everything is there.`,
 	f.IntVarP(&s.limit, "limit", "n", 20, "at most this many")
 	f.StringVar(&s.cursor, "cursor", "", "go on where a list with the same filters ended, by the `CURSOR` it named")
 	f.BoolVar(&s.all, "all", false, "also failed runs that were retried since")
+	completeFlag(cmd, "queue", a.from(r, queueNames))
+	completeFlag(cmd, "task", a.from(r, taskNames))
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
 		q, err := s.query(time.Now())
 		if err != nil {
@@ -201,6 +203,7 @@ func (a *app) runsGet() *cobra.Command {
   faena runs get 06h0qjha14001mvsst7wpahva0 --input > input.json`,
 	}
 	r, out := serverFlags(cmd.Flags()), formatFlag(cmd.Flags())
+	cmd.ValidArgsFunction = one(a.from(r, recent()))
 	result := cmd.Flags().Bool("result", false, "print the run's output alone, whatever its size")
 	input := cmd.Flags().Bool("input", false, "print the run's input alone, whatever its size; it is kept until the run has succeeded")
 	cmd.RunE = a.with(r, func(ctx context.Context, node *faena.Node, ids []faena.ID) error {
@@ -258,6 +261,7 @@ the exit code is 4.`,
   faena runs list --task report --state queued -o json | jq -r .[].id | xargs faena runs cancel`,
 	}
 	r := serverFlags(cmd.Flags())
+	cmd.ValidArgsFunction = a.from(r, recent(faena.Scheduled, faena.Queued, faena.Running, faena.Waiting, faena.Retrying))
 	cmd.RunE = a.with(r, func(ctx context.Context, node *faena.Node, ids []faena.ID) error {
 		states, err := node.Cancel(ctx, ids...)
 		if err != nil {
@@ -292,6 +296,7 @@ order. The old ones are marked as retried.`,
   faena runs list --state failed --since 24h -o json | jq -r .[].id | xargs faena runs retry`,
 	}
 	r := serverFlags(cmd.Flags())
+	cmd.ValidArgsFunction = a.from(r, recent(faena.Failed, faena.Cancelled))
 	cmd.RunE = a.with(r, func(ctx context.Context, node *faena.Node, ids []faena.ID) error {
 		again, err := node.Retry(ctx, ids...)
 		for _, id := range again {

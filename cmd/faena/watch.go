@@ -23,6 +23,7 @@ succeed. Ctrl-C ends the watching, not the run.`,
   faena runs watch 06h0qjha14001mvsst7wpahva0 -o json`,
 	}
 	r, out := serverFlags(cmd.Flags()), formatFlag(cmd.Flags())
+	cmd.ValidArgsFunction = one(a.from(r, recent()))
 	cmd.RunE = a.with(r, func(ctx context.Context, node *faena.Node, ids []faena.ID) error {
 		return a.watch(ctx, node, ids[0], out)
 	})

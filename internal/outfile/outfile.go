@@ -10,6 +10,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"syscall"
 
 	"github.com/faena-dev/faena/internal/remedy"
 )
@@ -72,10 +73,7 @@ var errDirectory = errors.New("it is a directory: name a file in it")
 func find(name string) (target, error) {
 	path, err := filepath.EvalSymlinks(name)
 	if errors.Is(err, fs.ErrNotExist) {
-		if _, lerr := os.Lstat(name); lerr == nil {
-			return target{}, err // a link to nowhere
-		}
-		return target{path: name}, nil
+		return missing(name)
 	}
 	if err != nil {
 		return target{}, err
@@ -94,6 +92,24 @@ func find(name string) (target, error) {
 		return target{}, err
 	}
 	return target{path: path, mode: info.Mode().Perm()}, f.Close()
+}
+
+// links is how many symbolic links are followed at most.
+const links = 40
+
+// missing is where a name leads at which there is nothing: itself, or where links lead.
+func missing(name string) (target, error) {
+	for range links {
+		to, err := os.Readlink(name)
+		if err != nil {
+			return target{path: name}, nil //nolint:nilerr // no link; whether it can be made is seen when it is
+		}
+		if !filepath.IsAbs(to) {
+			to = filepath.Join(filepath.Dir(name), to)
+		}
+		name = to
+	}
+	return target{}, syscall.ELOOP
 }
 
 // create makes an empty file beside the target.

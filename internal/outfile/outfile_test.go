@@ -95,6 +95,25 @@ func TestWriteKeepsModeAndLink(t *testing.T) {
 	}
 }
 
+// A link to what is not there yet was refused, as if its directory were missing.
+func TestWriteFollowsLinkToNothing(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	link, loop := filepath.Join(dir, "link"), filepath.Join(dir, "loop")
+	if err := errors.Join(os.Symlink("hop", link), os.Symlink(filepath.Join(dir, "out"), filepath.Join(dir, "hop")), os.Symlink("loop", loop)); err != nil {
+		t.Fatal(err)
+	}
+	if err := errors.Join(outfile.Check(link, 1), outfile.Write(link, write("x"))); err != nil {
+		t.Fatalf("Check, Write = %v", err)
+	}
+	if info, err := os.Lstat(link); err != nil || info.Mode()&fs.ModeSymlink == 0 || content(t, filepath.Join(dir, "out")) != "x" {
+		t.Errorf("the link is %v, %v now", info, err)
+	}
+	if err := outfile.Check(loop, 1); err == nil {
+		t.Error("Check of a link to itself = nil, want an error")
+	}
+}
+
 func TestCheckRefuses(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
