@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"log/slog"
 	"strings"
@@ -80,17 +81,13 @@ func (r *room) stand(err error) {
 	r.once.Do(func() { close(r.stuck) })
 }
 
-// What a server says of a write that failed for a limit, which free space does not
-// tell of, and what is to be done about it.
-var limits = []struct{ says, remedy string }{
-	{syscall.EFBIG.Error(), "raise the limit on the length of files (ulimit -f)"},
-	{syscall.EDQUOT.Error(), "free some space"},
-}
-
 // heard is told what the engine's server says. That there is no space although
 // there seems to be some, as when a disk has no inodes, may pass.
 func (r *room) heard(says string) {
-	for _, l := range limits {
+	for _, l := range []struct{ says, remedy string }{ // of limits free space does not tell
+		{syscall.EFBIG.Error(), "raise the limit on the length of files (ulimit -f)"},
+		{syscall.EDQUOT.Error(), "free some space"},
+	} {
 		if strings.Contains(says, l.says) {
 			r.stand(fmt.Errorf("writes to %s fail, and the work stands still: %s: %s, then resume it", r.dir, l.says, l.remedy))
 		}
@@ -100,7 +97,7 @@ func (r *room) heard(says string) {
 	}
 	now := time.Now().UnixNano()
 	if !r.short.CompareAndSwap(0, now) && now-r.short.Load() > int64(fullLooks*fullEvery) {
-		r.stand(fmt.Errorf("writes to %s fail, and the work stands still: %v: free some space, or files, then resume it", r.dir, syscall.ENOSPC))
+		r.stand(fmt.Errorf("writes to %s fail, and the work stands still: %s: free some space, or files, then resume it", r.dir, syscall.ENOSPC.Error()))
 	}
 }
 
@@ -112,7 +109,7 @@ func (r *room) outputs(next faena.Next) faena.Next {
 		if !remedy.Full(err) {
 			return out, err
 		}
-		r.cancel(&fault{exitUnavailable, fmt.Errorf("%v; the work stands still, and can be resumed then", err)})
+		r.cancel(&fault{exitUnavailable, errors.New(err.Error() + "; the work stands still, and can be resumed then")})
 		return nil, faena.Snooze(time.Second)
 	}
 }
@@ -133,7 +130,7 @@ func (h hushed) Handle(ctx context.Context, r slog.Record) error {
 		return true
 	})
 	if h.room.ctx.Err() != nil {
-		return nil
+		return nil //nolint:nilerr // it is no error of the log
 	}
 	return h.Handler.Handle(ctx, r)
 }
