@@ -106,8 +106,7 @@ func TestShortDiskFailsNoParent(t *testing.T) {
 	for what, ask := range asks {
 		for attempt := range uint16(2) { // whose children are not asked for, and whose are
 			synctest.Test(t, func(t *testing.T) {
-				var l *loop
-				l = family(t, ask)
+				l := family(t, ask)
 				l.slots = make(chan struct{}, 1)
 				l.short = 5
 				other := make(chan engine.Outcome)

@@ -193,7 +193,7 @@ func value(w http.ResponseWriter, r *http.Request, read func(context.Context, fa
 	}
 	w.Header().Set("Content-Type", "application/json")
 	w.Header().Set("Content-Length", strconv.Itoa(len(v)))
-	_, _ = w.Write(v) //nolint:gosec // it is JSON and says so, with nosniff; an error means that the client is gone
+	_, _ = w.Write(v) // it is JSON and says so, with nosniff; an error means that the client is gone
 	return nil
 }
 
