@@ -101,7 +101,8 @@ func (a *app) runsList() *cobra.Command {
 		Use: "list", Aliases: []string{"ls"}, Args: cobra.NoArgs,
 		Short: "List runs, newest first",
 		Long: `List runs, newest first. On a narrow terminal columns are left out and texts are
-cut; elsewhere, and with -o json, everything is there.`,
+cut; elsewhere, and with -o json, all is there that a list holds: of an error its
+first 160 bytes. "faena runs get" tells the rest.`,
 		Example: `  faena runs list --state failed --since 24h
   faena runs list --task report --tag customer=acme -o json`,
 	}
