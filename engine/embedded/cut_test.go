@@ -31,6 +31,7 @@ type machine struct {
 	thaw   chan struct{}
 	hang   atomic.Bool
 	ids    *engine.IDs
+	began  chan<- struct{} // told of each start of a slow run; none if nil
 }
 
 func newMachine(t *testing.T) *machine {
@@ -159,6 +160,9 @@ func (m *machine) worker(e engine.Engine, word string, slow <-chan struct{}) {
 	m.t.Helper()
 	w, err := e.Work(engine.WorkOptions{Slots: 4, Exec: func(ctx context.Context, a *engine.Attempt) engine.Outcome {
 		if a.Run.Task == "slow" && slow != nil {
+			if m.began != nil {
+				m.began <- struct{}{}
+			}
 			select {
 			case <-slow:
 			case <-ctx.Done():
@@ -292,6 +296,35 @@ func TestWorkThroughAPowerCut(t *testing.T) {
 	m.reads()
 	m.cut()
 	m.want(id, end, `"worker's"`)
+}
+
+// A run of a message that a power cut took is under way at a worker that lives on.
+// When it ended the worker acknowledged the message that had taken the place of
+// that: of a run which was stored, and never executed.
+func TestAMessageThatIsLostIsNotAcknowledged(t *testing.T) {
+	t.Parallel()
+	m := newMachine(t)
+	defer m.close()
+	slow, began := make(chan struct{}), make(chan struct{}, 9)
+	m.began = began
+	m.worker(m.client, `"worker's"`, slow)
+	m.freeze()
+	owner, ended := m.owner, make(chan struct{})
+	go func() {
+		defer close(ended)
+		_ = owner.Submit(t.Context(), []engine.Run{m.run("slow")}) // it waits for a sync that does not come
+	}()
+	<-began
+	m.cut()
+	<-ended
+	r, end := m.run("quick"), make(chan *engine.Record, 2)
+	m.client.Watch(r.ID, engine.WaiterFunc(func(r *engine.Record) { end <- r }))
+	if err := m.owner.Submit(t.Context(), []engine.Run{r}); err != nil {
+		t.Fatalf("Submit = %v", err)
+	}
+	m.reads()
+	close(slow)
+	m.want(r.ID, end, `"worker's"`)
 }
 
 // A server that is started anew and has lost nothing costs nobody anything.

@@ -384,9 +384,12 @@ func (w *worker) ackUnit(u *unit) {
 
 func (w *worker) ack(u *unit) {
 	w.mu.Lock()
-	reply := u.reply
-	delete(w.units, unitKey{u.in, u.seq})
+	reply, server := u.reply, u.server
+	delete(w.units, unitKey{u.in, u.seq, u.nanos})
 	w.mu.Unlock()
+	if server != w.nc.ConnectedServerId() {
+		return // which may have another message there since a power cut: else it comes again, and its runs have ended
+	}
 	err := w.e.hooked(engine.WriteAck, func() error { return w.nc.Publish(reply, []byte("+ACK")) })
 	if err != nil && w.e.written(err) != nil {
 		w.logError("acknowledge", err)

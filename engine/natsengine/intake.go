@@ -176,8 +176,8 @@ func (in *intake) take(m *nats.Msg) {
 		in.status(m)
 		return
 	}
-	now := time.Now()
-	key := unitKey{in, r.seq}
+	now, server := time.Now(), w.nc.ConnectedServerId()
+	key := unitKey{in, r.seq, r.nanos}
 	mf, batch := parseManifest(m.Header)
 	w.mu.Lock()
 	in.open = max(0, in.open-1)
@@ -188,11 +188,11 @@ func (in *intake) take(m *nats.Msg) {
 	}
 	if u := w.units[key]; u != nil { // under way here: its lease is renewed, it is not started twice
 		u.extend(now)
-		u.reply = m.Reply
+		u.reply, u.server = m.Reply, server
 		w.mu.Unlock()
 		return
 	}
-	u := &unit{in: in, seq: r.seq, reply: m.Reply, delivered: r.delivered, renewed: now}
+	u := &unit{in: in, seq: r.seq, nanos: r.nanos, server: server, reply: m.Reply, delivered: r.delivered, renewed: now}
 	if batch {
 		u.left = 1
 	}
@@ -233,7 +233,7 @@ func (in *intake) decode(u *unit, data []byte, doubt, again, given bool) {
 		// can read it.
 		w.logError("read a message of "+in.stream, fmt.Errorf("message %d: %w", u.seq, err))
 		w.mu.Lock()
-		delete(w.units, unitKey{in, u.seq})
+		delete(w.units, unitKey{in, u.seq, u.nanos})
 		w.mu.Unlock()
 		return
 	}

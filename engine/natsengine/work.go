@@ -71,16 +71,20 @@ type worker struct {
 
 type taskKey struct{ queue, task string }
 
-// unitKey names a message: its consumer's intake and stream sequence.
+// unitKey names a message: its consumer's intake, stream sequence and time. After a
+// power cut another message may have the sequence.
 type unitKey struct {
-	in  *intake
-	seq uint64
+	in    *intake
+	seq   uint64
+	nanos int64
 }
 
 // unit is a queue's message whose runs are under way here.
 type unit struct {
 	in        *intake
 	seq       uint64
+	nanos     int64  // when it was stored
+	server    string // that delivered it last
 	reply     string
 	delivered uint64
 	left      int       // runs of it that have not been settled
