@@ -367,7 +367,7 @@ func (w *worker) tellProgress() {
 	}
 	w.mu.Unlock()
 	if len(runs) > 0 {
-		w.send(beat{Part: true, Node: engine.NodeInfo{ID: w.e.id, Name: w.o.Name}}, runs)
+		w.send(beat{Part: true, More: true, Node: engine.NodeInfo{ID: w.e.id, Name: w.o.Name}}, runs)
 	}
 }
 
@@ -401,9 +401,11 @@ func fitting(runs []liveRun) int {
 
 // send publishes a heartbeat, in parts that fit in a message.
 func (w *worker) send(b beat, runs []liveRun) {
+	between := b.More
 	for {
 		b.Runs = runs[:fitting(runs)]
 		runs = runs[len(b.Runs):]
+		b.More = len(runs) > 0 || between
 		data, err := json.Marshal(b)
 		if err == nil {
 			err = w.nc.Publish(subjectBeat, data)

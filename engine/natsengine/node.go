@@ -25,6 +25,7 @@ type beat struct {
 	Node engine.NodeInfo `json:"node"`
 	Runs []liveRun       `json:"runs,omitempty"`
 	Part bool            `json:"part,omitempty"` // more runs of the same beat, or progress in between
+	More bool            `json:"more,omitempty"` // another part follows, or this is no whole beat
 	End  bool            `json:"end,omitempty"`  // the node stops now
 }
 
@@ -67,6 +68,7 @@ type nodeState struct {
 	seen time.Time
 	runs map[engine.ID]bool
 	held map[engine.ID]uint32 // 1 + revision of all it has in hand
+	old  map[engine.ID]bool   // what the beat before told, and this one has not yet
 }
 
 func (n *nodes) init() {
@@ -95,20 +97,37 @@ func (n *nodes) take(b *beat) {
 	s.seen = time.Now()
 	if !b.Part {
 		s.info = b.Node
-		for id := range s.runs {
-			delete(n.runs, id)
+		s.old = make(map[engine.ID]bool, len(s.held))
+		for id := range s.held {
+			s.old[id] = true
 		}
-		clear(s.runs)
-		clear(s.held)
 	}
 	for _, r := range b.Runs {
+		delete(s.old, r.ID)
 		s.held[r.ID] = r.Rev + 1
 		if r.Held {
+			n.leave(s, r.ID)
 			continue
 		}
 		r.node = b.Node.Name
 		s.runs[r.ID] = true
 		n.runs[r.ID] = r
+	}
+	if b.More {
+		return
+	}
+	for id := range s.old { // not before all parts are there: these runs would seem to be in nobody's hand
+		n.leave(s, id)
+		delete(s.held, id)
+	}
+	s.old = nil
+}
+
+// leave notes that a run is not running on a node any more.
+func (n *nodes) leave(s *nodeState, id engine.ID) {
+	if s.runs[id] {
+		delete(s.runs, id)
+		delete(n.runs, id)
 	}
 }
 
