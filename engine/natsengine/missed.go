@@ -67,8 +67,12 @@ func (f *follower) askMissed() error {
 		for _, id := range ids {
 			state, ok := known[id]
 			switch {
-			case !ok:
-				e.watches.forgotten(id)
+			case !ok: // yet, perhaps: to get it waits until the index knows all that is stored
+				if _, err := e.Get(e.ctx, id); engine.CodeOf(err) == engine.CodeNotFound {
+					e.watches.forgotten(id)
+				} else if err != nil {
+					return err
+				}
 			case !state.Terminal():
 			default:
 				if err := e.askEnd(id); err != nil {
