@@ -10,20 +10,25 @@ import (
 	"github.com/faena-dev/faena/engine"
 )
 
+// forChildren adds what asks for children to what a test asks for besides.
+func forChildren(asks map[string]func(ctx context.Context, n *faena.Node) error) map[string]func(ctx context.Context, n *faena.Node) error {
+	asks["a child"] = func(ctx context.Context, n *faena.Node) error { _, err := childTask.Run(ctx, n, 1); return err }
+	asks["a named child"] = func(ctx context.Context, n *faena.Node) error {
+		_, err := childTask.Run(ctx, n, 1, faena.Named("a"))
+		return err
+	}
+	asks["a batch"] = func(ctx context.Context, n *faena.Node) error {
+		_, err := childTask.Batch(ctx, n, []int{1, 2})
+		return err
+	}
+	return asks
+}
+
 // A server that is started anew below a parent is waited for: the attempt does
 // not fail for what it asks meanwhile.
 func TestServerAwayFailsNoParent(t *testing.T) {
 	t.Parallel()
-	asks := map[string]func(ctx context.Context, n *faena.Node) error{
-		"a child": func(ctx context.Context, n *faena.Node) error { _, err := childTask.Run(ctx, n, 1); return err },
-		"a named child": func(ctx context.Context, n *faena.Node) error {
-			_, err := childTask.Run(ctx, n, 1, faena.Named("a"))
-			return err
-		},
-		"a batch": func(ctx context.Context, n *faena.Node) error {
-			_, err := childTask.Batch(ctx, n, []int{1, 2})
-			return err
-		},
+	asks := forChildren(map[string]func(ctx context.Context, n *faena.Node) error{
 		"a child found by its name": func(ctx context.Context, n *faena.Node) error {
 			_, _, err := childTask.Child(ctx, n, faena.RunID(ctx), "a")
 			return err
@@ -33,7 +38,7 @@ func TestServerAwayFailsNoParent(t *testing.T) {
 			_, err := faena.Resume(ctx, &v)
 			return err
 		},
-	}
+	})
 	for what, ask := range asks {
 		synctest.Test(t, func(t *testing.T) {
 			var l *loop
@@ -88,21 +93,12 @@ func TestServerAwayIsWaitedForAsLongAsAsked(t *testing.T) {
 // submission of a child failed an attempt.
 func TestShortDiskFailsNoParent(t *testing.T) {
 	t.Parallel()
-	asks := map[string]func(ctx context.Context, n *faena.Node) error{
-		"a child": func(ctx context.Context, n *faena.Node) error { _, err := childTask.Run(ctx, n, 1); return err },
-		"a named child": func(ctx context.Context, n *faena.Node) error {
-			_, err := childTask.Run(ctx, n, 1, faena.Named("a"))
-			return err
-		},
-		"a batch": func(ctx context.Context, n *faena.Node) error {
-			_, err := childTask.Batch(ctx, n, []int{1, 2})
-			return err
-		},
+	asks := forChildren(map[string]func(ctx context.Context, n *faena.Node) error{
 		"a run by its name": func(ctx context.Context, n *faena.Node) error {
 			_, err := n.Submit(ctx, "child", []byte("1"))
 			return err
 		},
-	}
+	})
 	for what, ask := range asks {
 		for attempt := range uint16(2) { // whose children are not asked for, and whose are
 			synctest.Test(t, func(t *testing.T) {

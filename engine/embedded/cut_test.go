@@ -192,6 +192,19 @@ func (m *machine) submit(ctx context.Context, task string) (engine.ID, <-chan *e
 	return r.ID, end, m.client.Submit(ctx, []engine.Run{r})
 }
 
+// underWay submits a run to a worker of the client's, which ends it when slow is
+// closed.
+func (m *machine) underWay() (slow chan struct{}, id engine.ID, end <-chan *engine.Record) {
+	m.t.Helper()
+	slow = make(chan struct{})
+	m.worker(m.client, `"worker's"`, slow)
+	id, end, err := m.submit(m.t.Context(), "slow")
+	if err != nil {
+		m.t.Fatalf("Submit = %v", err)
+	}
+	return slow, id, end
+}
+
 // want waits for the end of a run at the client, which is to be that of the record.
 func (m *machine) want(id engine.ID, end <-chan *engine.Record, word string) {
 	m.t.Helper()
@@ -285,12 +298,7 @@ func TestWorkThroughAPowerCut(t *testing.T) {
 	t.Parallel()
 	m := newMachine(t)
 	defer m.close()
-	slow := make(chan struct{})
-	m.worker(m.client, `"worker's"`, slow)
-	id, end, err := m.submit(t.Context(), "slow")
-	if err != nil {
-		t.Fatalf("Submit = %v", err)
-	}
+	slow, id, end := m.underWay()
 	m.freeze()
 	close(slow)
 	m.reads()
@@ -332,12 +340,7 @@ func TestConnectedThroughARestart(t *testing.T) {
 	t.Parallel()
 	m := newMachine(t)
 	defer m.close()
-	slow := make(chan struct{})
-	m.worker(m.client, `"worker's"`, slow)
-	id, end, err := m.submit(t.Context(), "slow")
-	if err != nil {
-		t.Fatalf("Submit = %v", err)
-	}
+	slow, id, end := m.underWay()
 	for range 3 {
 		m.now.Store(nil)
 		m.owner.Close() //nolint:errcheck // it starts again

@@ -94,10 +94,6 @@ func fileSystem(dir string) (string, bool, error) {
 	}
 }
 
-// fewFiles is under how many more files a file system counts as full: the server
-// makes new ones as it goes. Some count none, and have no bound.
-const fewFiles = 64
-
 // space is the free and the whole size of the file system in bytes; nothing is
 // free where few more files can be made.
 func (d *directory) space() (free, size int64, err error) {
@@ -105,7 +101,7 @@ func (d *directory) space() (free, size int64, err error) {
 	if err := unix.Fstatfs(int(d.lock.Fd()), &s); err != nil {
 		return 0, 0, fmt.Errorf("look at free space: %w", err)
 	}
-	if s.Files > 0 && s.Ffree < fewFiles {
+	if s.Files > 0 && s.Ffree < fewFiles { // some count none, and have no bound
 		s.Bavail = 0
 	}
 	return int64(s.Bavail) * s.Bsize, int64(s.Blocks) * s.Bsize, nil //nolint:gosec // sizes of disks

@@ -19,6 +19,7 @@ const (
 	ample       = 4 << 30               // bytes that nobody writes in spaceEvery
 	brokenBelow = 4 << 20               // free bytes below which the server may have failed a write
 	holdBelow   = brokenBelow * 3 / 2   // or a quarter of the margin: no run is started
+	fewFiles    = 64                    // more files, under which a disk counts as full: the server makes new ones
 )
 
 func (e *Engine) setMinFree() error {
@@ -56,7 +57,7 @@ func (e *Engine) accepting() error {
 	}
 	return &engine.Error{
 		Code: engine.CodeFull, Op: "submit",
-		Err: fmt.Errorf("less than %d MiB, or 64 inodes, are free on the disk of %s: free some; nothing that was accepted is lost", e.o.MinFree>>20, e.o.Dir),
+		Err: fmt.Errorf("less than %d MiB, or %d inodes, are free on the disk of %s: free some; nothing that was accepted is lost", e.o.MinFree>>20, fewFiles, e.o.Dir),
 	}
 }
 

@@ -245,12 +245,16 @@ func (h *holder) retry(ctx context.Context, ids []engine.ID) ([]engine.ID, error
 	made := make(map[engine.ID]engine.ID, len(ids))
 	for _, id := range ids {
 		if made[id].IsZero() {
-			run, until, err := h.again(ctx, id)
+			row, err := h.retriable(ctx, id)
+			var run *engine.Run
+			if err == nil {
+				run, err = h.again(ctx, row)
+			}
 			if err != nil {
 				return nil, &engine.Error{Code: engine.CodeOf(err), Op: "retry", Err: err}
 			}
 			runs, made[id] = append(runs, *run), run.ID
-			if until.After(last) {
+			if until := time.UnixMilli(row.End).Add(time.Duration(row.Keep) * time.Second); until.After(last) {
 				last = until
 			}
 		}
@@ -265,29 +269,35 @@ func (h *holder) retry(ctx context.Context, ids []engine.ID) ([]engine.ID, error
 	return out, h.barrier(ctx, h.e.wrote.all())
 }
 
-// again is a new run of an ended one, and until when that one is kept.
-func (h *holder) again(ctx context.Context, id engine.ID) (*engine.Run, time.Time, error) {
+// retriable is the row of a run that can be retried.
+func (h *holder) retriable(ctx context.Context, id engine.ID) (*index.Row, error) {
 	row, err := h.row(ctx, id)
 	if err != nil {
-		return nil, time.Time{}, err
+		return nil, err
 	}
 	state := engine.State(row.State)
 	if state != engine.Failed && state != engine.Cancelled {
-		return nil, time.Time{}, &engine.Error{Code: engine.CodeConflict, Err: fmt.Errorf("run %s is %s: only failed and cancelled runs are retried", id, state)}
+		return nil, &engine.Error{Code: engine.CodeConflict, Err: fmt.Errorf("run %s is %s: only failed and cancelled runs are retried", id, state)}
 	}
 	if row.RetriedBy != (index.ID{}) {
-		return nil, time.Time{}, &engine.Error{Code: engine.CodeConflict, Err: fmt.Errorf("run %s was retried already, by %s", id, engine.ID(row.RetriedBy))}
+		return nil, &engine.Error{Code: engine.CodeConflict, Err: fmt.Errorf("run %s was retried already, by %s", id, engine.ID(row.RetriedBy))}
 	}
+	return row, nil
+}
+
+// again is a new run of an ended one.
+func (h *holder) again(ctx context.Context, row *index.Row) (*engine.Run, error) {
+	id := engine.ID(row.ID)
 	run, _, err := h.stored(ctx, row)
 	if err != nil {
-		return nil, time.Time{}, err
+		return nil, err
 	}
 	if run == nil {
-		return nil, time.Time{}, &engine.Error{Code: engine.CodeNotFound, Err: fmt.Errorf("the input of run %s is gone: submit it anew", id)}
+		return nil, &engine.Error{Code: engine.CodeNotFound, Err: fmt.Errorf("the input of run %s is gone: submit it anew", id)}
 	}
 	if run.Input.Apart {
 		if run.Input.Data, err = h.e.objects.get(ctx, run.Input.Name); err != nil {
-			return nil, time.Time{}, err
+			return nil, err
 		}
 		run.Input.Apart = false
 	}
@@ -296,7 +306,7 @@ func (h *holder) again(ctx context.Context, id engine.ID) (*engine.Run, time.Tim
 	if run.Deadline != 0 && run.Deadline <= time.Now().UnixMilli() {
 		run.Deadline = 0
 	}
-	return run, time.UnixMilli(row.End).Add(time.Duration(row.Keep) * time.Second), nil
+	return run, nil
 }
 
 // forever is until when a queue is paused.
