@@ -226,12 +226,15 @@ type Page struct {
 	Next string `json:"next,omitempty"`
 }
 
-// Count is how many runs of a task in a queue are in a state.
+// Count is how many runs of a task in a queue are in a state, and for a terminal
+// state how many have ended in it since the process that holds the store started,
+// whether they are kept or not. N is 0 where only Finished is not.
 type Count struct {
-	Queue string `json:"queue"`
-	Task  string `json:"task"`
-	State State  `json:"state"`
-	N     int64  `json:"n"`
+	Queue    string `json:"queue"`
+	Task     string `json:"task"`
+	State    State  `json:"state"`
+	N        int64  `json:"n"`
+	Finished int64  `json:"finished,omitempty"`
 }
 
 // QueueInfo is the state of a queue.

@@ -165,7 +165,7 @@ func TestQueuesAndNodes(t *testing.T) {
 		t.Errorf("nodes = %+v, want one with 3 tasks", nodes)
 	}
 	counts := read[gateway.Counts](t, send(g, "GET", "/api/v1/counts", ""), http.StatusOK).Counts
-	want := []faena.Count{{Queue: "quick", Task: "echo", State: faena.Succeeded, N: 1}}
+	want := []faena.Count{{Queue: "quick", Task: "echo", State: faena.Succeeded, N: 1, Finished: 1}}
 	if d := cmp.Diff(want, counts); d != "" {
 		t.Errorf("counts (-want +got)\n%s", d)
 	}

@@ -19,14 +19,13 @@ type kind struct {
 }
 
 // sampler counts, once a second, what has finished since the second before. It
-// reads the cluster's counts, so it sees every node's work; runs whose keep time
-// ends in that second are not told from runs that did not end, so it may count
-// a few too little, never too much.
+// reads the counts of the process that holds the store, so it sees every node's
+// work. When that process is another, what ended meanwhile is not counted.
 type sampler struct {
 	node *faena.Node
 
 	mu     sync.Mutex
-	last   map[kind]int64    // ended runs there were; nil before the first sample
+	last   map[kind]int64    // finished by then; nil before the first sample
 	totals map[kind]int64    // finished since the start
 	ring   [history]finishes // by second
 	at     int64             // unix second of the newest in ring; 0 for none
@@ -64,7 +63,7 @@ func (s *sampler) add(now time.Time, counts []faena.Count) {
 	next := make(map[kind]int64, len(counts))
 	for _, c := range counts {
 		if c.State.Terminal() {
-			next[kind{c.Queue, c.Task, c.State}] += c.N
+			next[kind{c.Queue, c.Task, c.State}] += c.Finished
 		}
 	}
 	s.mu.Lock()

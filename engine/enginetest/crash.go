@@ -467,6 +467,11 @@ func testRetention(b *bed) {
 	if n := b.counted(engine.Succeeded) + b.counted(engine.Failed); n != 0 {
 		b.t.Errorf("Counts has %d runs, want none", n)
 	}
+	cs, err := b.client.Counts(b.ctx())
+	want := []engine.Count{{Queue: good.Queue, Task: "echo", State: engine.Succeeded, Finished: 2}, {Queue: bad.Queue, Task: "fail", State: engine.Failed, Finished: 1}}
+	if err != nil || !slices.Equal(cs, want) {
+		b.t.Errorf("Counts = %+v, %v, want %+v: it counts what has ended whether that is kept or not", cs, err, want)
+	}
 	b.sleep(100 * time.Minute)
 	_, err = b.client.Output(b.ctx(), rec)
 	b.wantCode("Output of a run long past its retention", err, engine.CodeNotFound)

@@ -376,7 +376,15 @@ func (it *item) leaveLocked(done []*unit) []*unit {
 // were executed from there go before its manifest.
 func (w *worker) ackUnit(u *unit) {
 	if u.batch != "" {
-		w.wg.Go(func() { w.dropBatch(u) })
+		w.mu.Lock()
+		w.expands++ // a stop waits for it
+		w.mu.Unlock()
+		w.wg.Go(func() {
+			w.dropBatch(u)
+			w.mu.Lock()
+			w.expands--
+			w.mu.Unlock()
+		})
 		return
 	}
 	w.ack(u)

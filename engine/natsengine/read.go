@@ -306,9 +306,22 @@ func (h *holder) find(ctx context.Context, ids []engine.ID) ([]engine.Info, erro
 
 // counts are the index's, with what nodes report as under way moved from queued.
 func (h *holder) counts() ([]engine.Count, error) {
-	sum := map[engine.Count]int64{}
+	type kind struct {
+		queue, task string
+		state       engine.State
+	}
+	sum := map[kind]*engine.Count{}
+	of := func(queue, task string, state engine.State) *engine.Count {
+		k := kind{queue, task, state}
+		if sum[k] == nil {
+			sum[k] = &engine.Count{Queue: queue, Task: task, State: state}
+		}
+		return sum[k]
+	}
 	for _, c := range h.ix.Counts() {
-		sum[engine.Count{Queue: c.Queue, Task: c.Task, State: engine.State(c.State)}] += c.N
+		n := of(c.Queue, c.Task, engine.State(c.State))
+		n.N += c.N
+		n.Finished += c.Ended
 	}
 	for _, l := range h.nodes.underWay() {
 		rows, err := h.ix.Find([]index.ID{index.ID(l.ID)})
@@ -318,18 +331,17 @@ func (h *holder) counts() ([]engine.Count, error) {
 		if len(rows) == 0 || engine.State(rows[0].State).Terminal() {
 			continue
 		}
-		k := engine.Count{Queue: rows[0].Queue, Task: rows[0].Task, State: engine.State(rows[0].State)}
-		sum[k]--
-		k.State = engine.Running
+		state := engine.Running
 		if l.Waiting {
-			k.State = engine.Waiting
+			state = engine.Waiting
 		}
-		sum[k]++
+		of(rows[0].Queue, rows[0].Task, engine.State(rows[0].State)).N--
+		of(rows[0].Queue, rows[0].Task, state).N++
 	}
 	out := make([]engine.Count, 0, len(sum))
-	for k, n := range sum {
-		if k.N = n; n > 0 {
-			out = append(out, k)
+	for _, c := range sum {
+		if c.N = max(c.N, 0); c.N > 0 || c.Finished > 0 {
+			out = append(out, *c)
 		}
 	}
 	slices.SortFunc(out, func(a, b engine.Count) int {

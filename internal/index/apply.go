@@ -293,6 +293,7 @@ func (w *writer) drop(e *entry) error {
 func (w *writer) keep(cur *entry, win *Row, objects bool, by *ID) (changed bool, err error) {
 	e := entry{}
 	var flags byte
+	ends := win != nil && w.x.terminal(win.State)
 	switch {
 	case win == nil:
 		had := cur.body[0]
@@ -328,6 +329,9 @@ func (w *writer) keep(cur *entry, win *Row, objects bool, by *ID) (changed bool,
 		w.delta[cur.class]--
 	}
 	w.delta[e.class]++
+	if ends {
+		w.ends[e.class]++
+	}
 	from := len(w.arena)
 	w.arena = appendBody(w.arena, win, flags, by)
 	e.body = w.arena[from:len(w.arena):len(w.arena)]

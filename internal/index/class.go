@@ -42,7 +42,7 @@ func (w *writer) class(k classKey) (uint32, error) {
 		classes[n] = c
 	} else {
 		classes = append(classes, c)
-		w.delta = append(w.delta, 0)
+		w.delta, w.ends = append(w.delta, 0), append(w.ends, 0)
 	}
 	w.byKey[k] = n
 	w.added = append(w.added, n)

@@ -66,6 +66,7 @@ type Index struct {
 
 	info      sync.Mutex // guards what follows
 	counts    []int64    // rows, by number of class
+	ended     []int64    // runs that have ended since the index was opened, likewise
 	positions map[string]Position
 }
 
@@ -84,6 +85,7 @@ type Count struct {
 	Queue, Task string
 	Retried     bool
 	N           int64
+	Ended       int64 // how many have ended so since the index was opened, whether they are kept or not
 }
 
 // readers is how many reads go on at a time.
@@ -170,15 +172,15 @@ func (x *Index) Positions() []Position {
 	return out
 }
 
-// Counts are the numbers of runs that are not zero, as of the last Apply.
+// Counts are the numbers of runs, as of the last Apply, where one is not zero.
 func (x *Index) Counts() []Count {
 	x.info.Lock()
 	defer x.info.Unlock()
 	classes := *x.classes.Load()
 	var out []Count
 	for i, n := range x.counts {
-		if c := &classes[i]; n != 0 {
-			out = append(out, Count{c.state, c.queue, c.task, c.retried, n})
+		if c := &classes[i]; n != 0 || x.ended[i] != 0 {
+			out = append(out, Count{c.state, c.queue, c.task, c.retried, n, x.ended[i]})
 		}
 	}
 	return out

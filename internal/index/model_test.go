@@ -61,10 +61,11 @@ type model struct {
 	rows  map[index.ID]index.Row
 	pos   map[string]index.Position
 	links map[index.ID]index.ID
+	ended map[index.Count]int64 // since the index was opened
 }
 
 func newModel() *model {
-	return &model{map[index.ID]index.Row{}, map[string]index.Position{}, map[index.ID]index.ID{}}
+	return &model{map[index.ID]index.Row{}, map[string]index.Position{}, map[index.ID]index.ID{}, map[index.Count]int64{}}
 }
 
 func (m *model) apply(changes []index.Change) (a index.Applied) {
@@ -89,6 +90,8 @@ func (m *model) apply(changes []index.Change) (a index.Applied) {
 			case there && (terminal(old.State) || !terminal(r.State) && r.Rev <= old.Rev):
 				a.Late++
 				r = old
+			case terminal(r.State):
+				m.ended[index.Count{State: r.State, Queue: r.Queue, Task: r.Task}]++
 			}
 			r.Objects = objects
 			m.rows[r.ID] = r
@@ -289,12 +292,12 @@ func TestModel(t *testing.T) {
 					if err := x.Close(); err != nil {
 						t.Fatal(err)
 					}
-					x = open(t, path)
+					x, m.ended = open(t, path), map[index.Count]int64{}
 				case k < 16:
-					x = open(t, path) // the other one is left as it is
+					x, m.ended = open(t, path), map[index.Count]int64{} // the other one is left as it is
 				case k < 17:
 					path = copyFiles(t, path, filepath.Join(dir, fmt.Sprint("copy", i)))
-					x = open(t, path)
+					x, m.ended = open(t, path), map[index.Count]int64{}
 				case k < 18:
 					checkFull(t, w, x)
 				default:
@@ -412,14 +415,20 @@ func checkFull(t *testing.T, w *world, x *index.Index) {
 
 func check(t *testing.T, w *world, x *index.Index, m *model) {
 	t.Helper()
-	got := map[index.Count]int64{}
+	got, ended := map[index.Count]int64{}, map[index.Count]int64{}
 	for _, c := range x.Counts() {
-		n := c.N
-		c.N = 0
-		got[c] += n
+		if c.N != 0 {
+			got[index.Count{State: c.State, Queue: c.Queue, Task: c.Task, Retried: c.Retried}] += c.N
+		}
+		if c.Ended != 0 {
+			ended[index.Count{State: c.State, Queue: c.Queue, Task: c.Task}] += c.Ended
+		}
 	}
 	if d := cmp.Diff(m.counts(), got); d != "" {
 		t.Fatalf("Counts() differs:\n%s", d)
+	}
+	if d := cmp.Diff(m.ended, ended); d != "" {
+		t.Fatalf("Counts() differs in what has ended:\n%s", d)
 	}
 	pos := map[string]index.Position{}
 	for _, p := range x.Positions() {

@@ -162,12 +162,12 @@ func (x *Index) restore(c *sqlite.Conn) error {
 		for n > len(classes) { // a number that is free
 			x.w.free = append(x.w.free, uint32(len(classes))) //nolint:gosec // below n
 			classes = append(classes, class{})
-			x.counts = append(x.counts, 0)
+			x.counts, x.ended = append(x.counts, 0), append(x.ended, 0)
 		}
 		k := classKey{uint8(s.ColumnInt(1)), s.ColumnBool(4), s.ColumnText(2), s.ColumnText(3)} //nolint:gosec // as written
 		x.w.byKey[k] = uint32(n)                                                                //nolint:gosec // checked
 		classes = append(classes, class{classKey: k, live: true, terminal: x.terminal(k.state)})
-		x.counts = append(x.counts, s.ColumnInt64(5))
+		x.counts, x.ended = append(x.counts, s.ColumnInt64(5)), append(x.ended, 0)
 		return nil
 	}})
 	if err != nil {

@@ -311,7 +311,11 @@ func TestFullDisk(t *testing.T) {
 		if _, err := x.Verify(); err != nil {
 			t.Fatal(err)
 		}
-		return fmt.Sprintf("%x %v %v", sha256.Sum256(fmt.Append(nil, rows)), x.Counts(), x.Positions())
+		counts := x.Counts()
+		for i := range counts {
+			counts[i].Ended = 0 // counted anew by each opening
+		}
+		return fmt.Sprintf("%x %v %v", sha256.Sum256(fmt.Append(nil, rows)), counts, x.Positions())
 	}
 	before := state()
 	pages, err := x.Pages()

@@ -31,6 +31,7 @@ type writer struct {
 	// Of the transaction under way.
 	added   []uint32 // classes
 	delta   []int64  // rows, by class
+	ends    []int64  // rows that became ended ones, by class
 	pos     map[string]Position
 	linked  int // change of links
 	ops     []op
@@ -142,10 +143,11 @@ func (x *Index) write(f func(w *writer) error) error {
 func (w *writer) reset() {
 	n := len(*w.x.classes.Load())
 	if cap(w.delta) < n {
-		w.delta = make([]int64, n, 2*n)
+		w.delta, w.ends = make([]int64, n, 2*n), make([]int64, n, 2*n)
 	}
-	w.delta = w.delta[:n]
+	w.delta, w.ends = w.delta[:n], w.ends[:n]
 	clear(w.delta)
+	clear(w.ends)
 	clear(w.pos)
 	w.added, w.linked, w.ops = w.added[:0], 0, w.ops[:0]
 }
@@ -182,9 +184,10 @@ func (x *Index) publish() {
 	defer x.info.Unlock()
 	for n, d := range w.delta {
 		if n == len(x.counts) {
-			x.counts = append(x.counts, 0)
+			x.counts, x.ended = append(x.counts, 0), append(x.ended, 0)
 		}
 		x.counts[n] += d
+		x.ended[n] += w.ends[n]
 	}
 	for _, p := range w.pos {
 		x.positions[p.Pos] = p
