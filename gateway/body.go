@@ -201,7 +201,7 @@ func wrong(location, message, remedy string) error {
 		Status: http.StatusUnprocessableEntity, Code: "invalid", Detail: location + ": " + message, Remedy: remedy,
 		Errors: []Fault{{Location: location, Message: message}},
 	}
-	if strings.HasPrefix(location, "query.") {
+	if location == "query" || strings.HasPrefix(location, "query.") {
 		p.Status = http.StatusBadRequest
 	}
 	return p

@@ -150,7 +150,10 @@ func (g *Gateway) runsPage(w http.ResponseWriter, r *http.Request) error {
 	if asData(w, r) {
 		return g.list(w, r)
 	}
-	values := r.URL.Query()
+	values, err := parameters(r)
+	if err != nil {
+		return err
+	}
 	for k, vs := range values { // a form sends what was left empty, too
 		if strings.TrimSpace(strings.Join(vs, "")) == "" {
 			delete(values, k)

@@ -81,6 +81,16 @@ func stateNames() string {
 // names matches what may be the name of a task or a queue.
 var names = regexp.MustCompile(`^[A-Za-z0-9._-]{1,64}$`)
 
+// parameters are those of a URL, which has to be right as a whole: with one that
+// is left out a list would be another.
+func parameters(r *http.Request) (url.Values, error) {
+	v, err := url.ParseQuery(r.URL.RawQuery)
+	if err != nil {
+		return nil, wrong("query", err.Error(), "encode each name and value for a URL (%25 is a %), with & between them")
+	}
+	return v, nil
+}
+
 func readParameter(q *faena.Query, name, s string) (err error) {
 	at := "query." + name
 	switch name {
@@ -123,7 +133,11 @@ func readParameter(q *faena.Query, name, s string) (err error) {
 }
 
 func (g *Gateway) list(w http.ResponseWriter, r *http.Request) error {
-	q, err := readQuery(r.URL.Query())
+	values, err := parameters(r)
+	if err != nil {
+		return err
+	}
+	q, err := readQuery(values)
 	if err != nil {
 		return err
 	}
@@ -132,9 +146,8 @@ func (g *Gateway) list(w http.ResponseWriter, r *http.Request) error {
 		return err
 	}
 	if p.Next != "" {
-		next := r.URL.Query()
-		next.Set("cursor", p.Next)
-		w.Header().Set("Link", fmt.Sprintf("<%s?%s>; rel=\"next\"", r.URL.Path, next.Encode()))
+		values.Set("cursor", p.Next)
+		w.Header().Set("Link", fmt.Sprintf("<%s?%s>; rel=\"next\"", r.URL.Path, values.Encode()))
 	}
 	p.Runs = orEmpty(p.Runs)
 	return ok(w, p)

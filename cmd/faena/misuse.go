@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -46,10 +47,29 @@ func accepted(f *pflag.Flag, err error) error {
 		return errors.New("want a time with its unit, such as 30s or 1h30m")
 	case "bool":
 		return errors.New("want true or false")
-	case "stringToString":
-		return errors.New("want KEY=VALUE")
 	}
 	return err
+}
+
+// tags are a flag's values, a key and what follows its "=" in each.
+type tags map[string]string
+
+func (t *tags) String() string { return "" } // not shown
+func (t *tags) Type() string   { return "tag" }
+
+func (t *tags) Set(s string) error {
+	k, v, ok := strings.Cut(s, "=")
+	if !ok || k == "" {
+		return errors.New("want KEY=VALUE")
+	}
+	if was, twice := (*t)[k]; twice && was != v {
+		return fmt.Errorf("want one value for a key: %q has %q, too", k, was)
+	}
+	if *t == nil {
+		*t = tags{}
+	}
+	(*t)[k] = v
+	return nil
 }
 
 // level is a flag's value: from which level on to log.

@@ -41,7 +41,7 @@ func (a *app) on(r *remote, fn func(ctx context.Context, node *faena.Node, args 
 type selection struct {
 	states      []string
 	queue, task string
-	tags        map[string]string
+	tags        tags
 	since       time.Duration
 	limit       int
 	all         bool
@@ -58,9 +58,6 @@ func (s *selection) query(now time.Time) (faena.Query, error) {
 		q.States = append(q.States, state)
 	}
 	for k, v := range s.tags {
-		if k == "" {
-			return q, usage("--tag =%s: want KEY=VALUE", v)
-		}
 		q.Tags = append(q.Tags, faena.Tag{Key: k, Value: v})
 	}
 	if err := notNegative("since", s.since); err != nil {
@@ -111,8 +108,7 @@ first 160 bytes. "faena runs get" tells the rest.`,
 	f.StringSliceVar(&s.states, "state", nil, "only in these `STATES`: scheduled, queued, running, waiting, retrying, succeeded, failed, cancelled")
 	f.StringVar(&s.queue, "queue", "", "only in this `QUEUE`")
 	f.StringVar(&s.task, "task", "", "only of this `TASK`")
-	f.StringToStringVarP(&s.tags, "tag", "t", nil, "only with this tag, `KEY=VALUE`; may be repeated")
-	f.Lookup("tag").DefValue = "" // not shown
+	f.VarP(&s.tags, "tag", "t", "only with this tag, `KEY=VALUE`; may be repeated")
 	f.DurationVar(&s.since, "since", 0, "only submitted within this time")
 	f.IntVarP(&s.limit, "limit", "n", 20, "at most this many")
 	f.StringVar(&s.cursor, "cursor", "", "go on where a list with the same filters ended, by the `CURSOR` it named")

@@ -1,15 +1,13 @@
 package main
 
 import (
-	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
 	"math"
-	"os"
-	"strings"
+	"strconv"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -22,7 +20,7 @@ import (
 type submission struct {
 	*remote
 	input, queue        string
-	tags                map[string]string
+	tags                tags
 	in, expire, timeout time.Duration
 	attempts            int
 	unknown, detach     bool
@@ -54,14 +52,13 @@ the task from, unless --wait is given: then the run waits for one.`,
 	f.BoolVar(&s.unknown, "wait", false, "accept a task or --queue that no live worker takes, and wait for one")
 	f.BoolVarP(&s.detach, "detach", "d", false, "print the id and do not wait for the end")
 	f.StringVar(&s.queue, "queue", "", "`QUEUE` to wait in (default where workers take the task from)")
-	f.StringToStringVarP(&s.tags, "tag", "t", nil, "tag as `KEY=VALUE`, to filter by; may be repeated")
-	f.Lookup("tag").DefValue = "" // not shown
+	f.VarP(&s.tags, "tag", "t", "tag as `KEY=VALUE`, to filter by; may be repeated")
 	f.DurationVar(&s.in, "in", 0, "begin only after this time")
 	f.DurationVar(&s.expire, "expire-in", 0, "fail the run if it has not ended after this time")
 	f.DurationVar(&s.timeout, "timeout", 0, "bound for each attempt; 0 for none (default the task's own, else 1h)")
 	f.IntVar(&s.attempts, "attempts", 0, "attempts in all, the second 1s after the first (default the task's own, else 5)")
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
-		input, err := readInput(s.input, a.in)
+		input, err := readInput(cmd.Context(), s.input, a.in)
 		if err != nil {
 			return err
 		}
@@ -103,42 +100,6 @@ func (s *submission) options(cmd *cobra.Command) ([]faena.Option, error) {
 	return append(opts, faena.In(s.in), faena.ExpireIn(s.expire)), nil
 }
 
-// readInput gives the JSON that --input names.
-func readInput(arg string, stdin io.Reader) (json.RawMessage, error) {
-	data, from := []byte(arg), "--input"
-	var err error
-	switch {
-	case arg == "-":
-		from = "standard input"
-		data, err = io.ReadAll(stdin)
-	case strings.HasPrefix(arg, "@"):
-		from = arg[1:]
-		data, err = os.ReadFile(from) //nolint:gosec // the user names it
-	}
-	if err != nil {
-		return nil, usage("read the input: %w", err)
-	}
-	data = bytes.TrimSpace(data)
-	if len(data) > maxInput {
-		return nil, oversized(len(data))
-	}
-	var raw json.RawMessage // which takes any JSON; a number, say, may be too large for Go's
-	if err := json.Unmarshal(data, &raw); err != nil {
-		if bad, ok := errors.AsType[*json.SyntaxError](err); ok {
-			return nil, usage("%s is not JSON: %w, at byte %d; a text needs double quotes of its own, as in '\"text\"'", from, err, bad.Offset)
-		}
-		return nil, usage("%s is not JSON: %w", from, err)
-	}
-	return raw, nil
-}
-
-// maxInput is the most bytes of an input, as Options.MaxInput has it by default.
-const maxInput = 64 << 20
-
-func oversized(size int) error {
-	return usage("the input has %d bytes, more than the %d a run's may have: put it into a file that the workers can read, and give the run its path", size, maxInput)
-}
-
 func (a *app) submitted(ctx context.Context, s *submission, task string, input json.RawMessage, opts []faena.Option) (err error) {
 	on, err := a.submitter(ctx, s.remote)
 	if err != nil {
@@ -154,7 +115,7 @@ func (a *app) submitted(ctx context.Context, s *submission, task string, input j
 	case faena.CodeUnknownTask:
 		return fmt.Errorf("%w: start a worker that does, or say --wait to let the run wait for one", err)
 	case faena.CodeTooLarge:
-		return oversized(len(input))
+		return oversized(strconv.Itoa(len(input)))
 	default:
 		return err
 	}
