@@ -155,7 +155,8 @@ func TestThroughputIsCountedEachSecond(t *testing.T) {
 			defer f.mu.Unlock()
 			f.counts = []faena.Count{ // as many expire as end
 				{Queue: "q", Task: "x", State: faena.Succeeded, N: 1000, Finished: good},
-				{Queue: "q", Task: "x", State: faena.Failed, Finished: bad}, {Queue: "q", Task: "x", State: faena.Queued, N: good},
+				{Queue: "q", Task: "x", State: faena.Failed, Finished: bad},
+				{Queue: "q", Task: "x", State: faena.Queued, N: good},
 			}
 		}
 		rate := func() float64 {
