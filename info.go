@@ -25,6 +25,14 @@ const (
 	Cancelled = engine.Cancelled
 )
 
+// Orders of lists. All but OrderCreated look at each run that is selected, some
+// tenths of a second for a million, and give one page, without a cursor.
+const (
+	OrderCreated = engine.OrderCreated // created last comes first
+	OrderNext    = engine.OrderNext    // scheduled and retrying runs, whose time comes next first
+	OrderEnded   = engine.OrderEnded   // ended runs, what ended last comes first
+)
+
 // States lists all states in their order.
 func States() []State { return engine.States() }
 
@@ -44,7 +52,9 @@ type (
 	// Query selects runs; its zero value selects all but the failed ones that
 	// were retried.
 	Query = engine.Query
-	// Page is a part of a list, newest first; see [Node.Page].
+	// Order is in which runs come of those that a Query selects.
+	Order = engine.Order
+	// Page is a part of a list; see [Node.Page].
 	Page = engine.Page
 	// Count is how many runs of a task in a queue are in a state.
 	Count = engine.Count

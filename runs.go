@@ -162,8 +162,8 @@ func (n *Node) Get(ctx context.Context, id ID) (*Info, error) {
 	return n.eng.Get(ctx, id)
 }
 
-// Page gives one page of the runs that q selects, newest first; the next one is
-// got with q.Cursor set to Page.Next and the same conditions, until that is empty;
+// Page gives one page of the runs that q selects, newest first unless q.Order says
+// otherwise; the next one is got with q.Cursor set to Page.Next and the same conditions, until that is empty;
 // with others the error has CodeInvalid, as it has for a state that is none. Of each run it tells what is soon found:
 // no Parent, Attempts, Deadline, Waits, Input and Output, no Stack, the first 160
 // bytes of an error, and as Deaths those of an open run since it was queued last;
@@ -375,6 +375,7 @@ func (n *Node) forAll(ctx context.Context, q Query, want func(State) bool, fn fu
 	if n.unopened() {
 		return 0, zeroNode("list runs")
 	}
+	q.Order = OrderCreated // which has all
 	if q.Limit == 0 {
 		q.Limit = 500
 	}

@@ -112,17 +112,44 @@ func lasts(b *Background) []web.Work {
 	return rows(out)
 }
 
-// work lists what runs, what comes next, soonest first, and what has ended.
+// lately is background work as it was listed last.
+type lately struct {
+	mu    sync.Mutex // held while it is listed: who comes meanwhile takes the same
+	work  *Background
+	until time.Time
+}
+
+// To list background work takes longer the more runs are kept. A list that took more
+// than quick is shown for restFor times as long before it is made again.
+const (
+	quick   = 50 * time.Millisecond
+	restFor = 10
+)
+
 func (g *Gateway) work(ctx context.Context) (*Background, error) {
+	g.lately.mu.Lock()
+	defer g.lately.mu.Unlock()
+	began := time.Now()
+	if began.Before(g.lately.until) {
+		return g.lately.work, nil
+	}
+	b, err := g.workNow(ctx)
+	if took := time.Since(began); err == nil && took > quick {
+		g.lately.work, g.lately.until = b, began.Add((restFor+1)*took)
+	}
+	return b, err
+}
+
+// workNow lists what runs, what comes next, soonest first, and what has ended.
+func (g *Gateway) workNow(ctx context.Context) (*Background, error) {
 	ctx, cancel := context.WithTimeout(ctx, askTime)
 	defer cancel()
 	var b Background
 	last := map[string]*Result{}
-	ended, err := g.some(ctx, shown, faena.Succeeded, faena.Failed, faena.Cancelled)
+	ended, err := g.some(ctx, shown, faena.OrderEnded)
 	if err != nil {
 		return nil, err
 	}
-	slices.SortStableFunc(ended, func(a, b faena.Info) int { return moment(b.Ended).Compare(moment(a.Ended)) })
 	b.Finished = make([]Work, len(ended))
 	for i := range ended {
 		b.Finished[i] = workOf(&ended[i])
@@ -133,31 +160,24 @@ func (g *Gateway) work(ctx context.Context) (*Background, error) {
 	}
 	for _, part := range []struct {
 		to     *[]Work
+		order  faena.Order
 		states []faena.State
 	}{
-		{&b.Running, []faena.State{faena.Running, faena.Waiting}},
-		{&b.Scheduled, []faena.State{faena.Scheduled, faena.Retrying}},
-		{&b.Queued, []faena.State{faena.Queued}},
+		{&b.Running, faena.OrderCreated, []faena.State{faena.Running, faena.Waiting}},
+		{&b.Scheduled, faena.OrderNext, nil},
+		{&b.Queued, faena.OrderCreated, []faena.State{faena.Queued}},
 	} {
-		if *part.to, err = g.open(ctx, last, part.states...); err != nil {
+		if *part.to, err = g.open(ctx, last, part.order, part.states...); err != nil {
 			return nil, err
 		}
 	}
 	g.explain(ctx, b.Queued)
-	slices.SortStableFunc(b.Scheduled, func(a, b Work) int { return moment(a.NextTime).Compare(moment(b.NextTime)) })
 	return &b, nil
 }
 
-func moment(t *time.Time) time.Time {
-	if t == nil {
-		return time.Time{}
-	}
-	return *t
-}
-
 // open lists runs that have not ended, each with the last result of its task.
-func (g *Gateway) open(ctx context.Context, last map[string]*Result, states ...faena.State) ([]Work, error) {
-	infos, err := g.some(ctx, shown, states...)
+func (g *Gateway) open(ctx context.Context, last map[string]*Result, order faena.Order, states ...faena.State) ([]Work, error) {
+	infos, err := g.some(ctx, shown, order, states...)
 	if err != nil {
 		return nil, err
 	}
@@ -166,7 +186,7 @@ func (g *Gateway) open(ctx context.Context, last map[string]*Result, states ...f
 		in := &infos[i]
 		if _, there := last[in.Task]; !there && len(last) < maxLast {
 			last[in.Task] = nil
-			p, err := g.node.Page(ctx, faena.Query{Task: in.Task, States: []faena.State{faena.Succeeded, faena.Failed, faena.Cancelled}, Limit: 1})
+			p, err := g.node.Page(ctx, faena.Query{Task: in.Task, Order: faena.OrderEnded, Retried: true, Limit: 1})
 			if err != nil {
 				return nil, err
 			}

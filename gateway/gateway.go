@@ -47,6 +47,7 @@ type Gateway struct {
 	registry *prometheus.Registry
 	metrics  *metrics
 	outputs  previews
+	lately   lately
 	started  time.Time
 	requests atomic.Int64
 	held     atomic.Int64 // bytes of large bodies being read

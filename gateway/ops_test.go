@@ -201,6 +201,9 @@ func TestThroughputIsCountedEachSecond(t *testing.T) {
 	})
 }
 
+// shown is how many runs of a kind /background-tasks shows.
+const shown = 25
+
 func TestBackgroundTasks(t *testing.T) {
 	t.Parallel()
 	g := onDisk(t, gateway.Options{})
@@ -239,6 +242,20 @@ func TestBackgroundTasks(t *testing.T) {
 		if got := strings.HasPrefix(w.Header().Get("Content-Type"), "text/html"); got != page || w.Header().Get("Vary") != "Accept" {
 			t.Errorf("Accept %q gives %s, want a page: %t", accept, w.Header().Get("Content-Type"), page)
 		}
+	}
+	for range shown { // which are newer, and later
+		if w := send(g, "POST", "/api/v1/runs", `{"task": "echo", "delay": "10h"}`); w.Code != http.StatusCreated {
+			t.Fatalf("submit = %d", w.Code)
+		}
+	}
+	soonest := b.Scheduled[0].ID
+	b = read[gateway.Background](t, send(g, "GET", "/background-tasks", "", "Accept", "application/json"), http.StatusOK)
+	if len(b.Scheduled) != shown || b.Scheduled[0].ID != soonest {
+		t.Errorf("scheduled = %+v, want %s first, which comes next", b.Scheduled, soonest)
+	}
+	next := read[faena.Page](t, send(g, "GET", "/api/v1/runs?order=next&limit=1", ""), http.StatusOK)
+	if len(next.Runs) != 1 || next.Runs[0].ID != soonest {
+		t.Errorf("runs by next time = %+v, want %s", next.Runs, soonest)
 	}
 	for { // progress is told after a moment
 		b = read[gateway.Background](t, send(g, "GET", "/background-tasks", "", "Accept", "application/json"), http.StatusOK)

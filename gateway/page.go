@@ -82,9 +82,9 @@ func (g *Gateway) home(w http.ResponseWriter, r *http.Request) error {
 	}
 	v.Nodes, err = g.node.Nodes(ctx)
 	v.Note(err)
-	v.Failures, err = g.some(ctx, 5, faena.Failed)
+	v.Failures, err = g.some(ctx, 5, faena.OrderEnded, faena.Failed)
 	v.Note(err)
-	v.Running, err = g.some(ctx, 5, faena.Running, faena.Waiting)
+	v.Running, err = g.some(ctx, 5, faena.OrderCreated, faena.Running, faena.Waiting)
 	v.Note(err)
 	v.Mood, v.Active = mood(v, sums)
 	g.flow(v)
@@ -138,8 +138,8 @@ func (g *Gateway) sums(ctx context.Context) (map[faena.State]int64, error) {
 }
 
 // some lists the newest runs in some states.
-func (g *Gateway) some(ctx context.Context, n int, states ...faena.State) ([]faena.Info, error) {
-	p, err := g.node.Page(ctx, faena.Query{States: states, Limit: n, Retried: true}) // as they are counted
+func (g *Gateway) some(ctx context.Context, n int, order faena.Order, states ...faena.State) ([]faena.Info, error) {
+	p, err := g.node.Page(ctx, faena.Query{States: states, Order: order, Limit: n, Retried: true}) // as they are counted
 	if err != nil {
 		return nil, err
 	}

@@ -43,7 +43,7 @@ func TestImpossibleConditions(t *testing.T) {
 		"from=2030-01-02T00:00:00Z&to=2030-01-01T00:00:00Z": "query.to",
 		"limit=1&limit=2": "query.limit", "task=a&task=b": "query.task", "queue=a%20b": "query.queue", "task=%C3%A9": "query.task",
 		"task=" + strings.Repeat("x", 65): "query.task", "tag=a:%ff": "query.tag",
-		"limit=1;state=failed": "query", "state=failed%": "query", "%zz": "query",
+		"order=age": "query.order", "order=next&state=running": "query.order", "order=ended&cursor=x": "query.order", "limit=1;state=failed": "query", "state=failed%": "query", "%zz": "query",
 	} {
 		p := read[gateway.Problem](t, send(g, "GET", "/api/v1/runs?"+query, ""), http.StatusBadRequest)
 		if len(p.Errors) != 1 || p.Errors[0].Location != where || p.Remedy == "" {

@@ -28,6 +28,7 @@ func listParameters() []parameter {
 		{"from", "only runs submitted at or after this time, in RFC 3339"},
 		{"to", "only runs submitted before this time, in RFC 3339"},
 		{"retried", "true: failed runs that were retried, too"},
+		{"order", "next: runs that wait for their time, the soonest first; ended: ended runs, the last first; one page, without cursor; default the newest first"},
 		{"limit", "how many at most, up to 500; default 50"},
 		{"cursor", "the next of the page before, with the same conditions; anything else is answered with 400"},
 	}
@@ -65,6 +66,11 @@ func possible(q faena.Query, where string) error {
 	}
 	if !q.From.IsZero() && !q.To.IsZero() && !q.From.Before(q.To) {
 		return wrong(where+"to", fmt.Sprintf("%s is not after from", q.To.Format(time.RFC3339)), "send a later one, or an earlier from")
+	}
+	if q.Order != faena.OrderCreated {
+		if err := q.Check(); err != nil {
+			return wrong(where+"order", err.Error(), "leave order out, or what does not go with it")
+		}
 	}
 	return nil
 }
@@ -123,6 +129,10 @@ func readParameter(q *faena.Query, name, s string) (err error) {
 	case "limit":
 		if q.Limit, err = strconv.Atoi(s); err != nil || q.Limit < 1 || q.Limit > maxPage {
 			err = wrong(at, fmt.Sprintf("want 1 to %d, got %q", maxPage, s), "send a number in that range, and follow next for more")
+		}
+	case "order":
+		if q.Order = faena.Order(s); q.Order != faena.OrderNext && q.Order != faena.OrderEnded {
+			err = wrong(at, fmt.Sprintf("%q is no order", s), "use next or ended, or leave it out for the newest first")
 		}
 	case "cursor":
 		q.Cursor = s

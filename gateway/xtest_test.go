@@ -109,6 +109,9 @@ func (f *fake) List(_ context.Context, q faena.Query) (*faena.Page, error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.asked = q
+	if err := q.Check(); err != nil {
+		return nil, err
+	}
 	p := f.page
 	for i := range f.runs {
 		if in := f.runs[i]; slices.Contains(q.States, in.State) && (q.Task == "" || q.Task == in.Task) && len(p.Runs) < q.Limit {

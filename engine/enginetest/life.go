@@ -24,6 +24,7 @@ func lifeCases() []testCase {
 		{"a batch of two queues is refused", 0, testMixedBatch},
 		{"large values", 0, testLargeValues},
 		{"list and counts agree", 0, testCounts},
+		{"list by time", 0, testOrders},
 		{"a paused queue delivers nothing", 0, testPause},
 		{"an unknown task waits for a worker that knows it", 0, testUnknownTask},
 		{"progress is shown", 0, testProgress},
@@ -298,6 +299,61 @@ func (b *bed) readsInputs(in string) {
 	check("cancelled")
 	_, err := b.client.Input(b.ctx(), b.ids.New())
 	b.wantCode("Input of an unknown run", err, engine.CodeNotFound)
+}
+
+func testOrders(b *bed) {
+	gate := make(chan struct{})
+	b.worker(2, tasks{"echo": echo, "fail": fail, "slow": func(context.Context, *engine.Attempt) engine.Outcome {
+		<-gate
+		return ok("1")
+	}})
+	slow := b.one(b.run("slow", "1"))
+	var next, ended []engine.ID
+	for _, hours := range []time.Duration{3, 1, 2} {
+		r := b.run("echo", "1")
+		r.At = time.Now().Add(hours * time.Hour).UnixMilli()
+		b.one(r)
+		next = append(next, r.ID)
+	}
+	next = []engine.ID{next[1], next[2], next[0]}
+	for range 2 {
+		f := b.one(b.run("echo", "1"))
+		f.get()
+		ended = append([]engine.ID{f.id}, ended...)
+		b.sleep(5 * time.Millisecond)
+	}
+	bad := b.one(b.run("fail", "1"))
+	bad.get()
+	b.sleep(5 * time.Millisecond)
+	close(gate)
+	slow.get()
+	ended = append([]engine.ID{slow.id, bad.id}, ended...)
+	for _, c := range []struct {
+		q    engine.Query
+		want []engine.ID
+	}{
+		{engine.Query{Order: engine.OrderNext}, next},
+		{engine.Query{Order: engine.OrderNext, Limit: 1}, next[:1]},
+		{engine.Query{Order: engine.OrderNext, States: []engine.State{engine.Retrying}}, nil},
+		{engine.Query{Order: engine.OrderEnded}, ended},
+		{engine.Query{Order: engine.OrderEnded, Limit: 2}, ended[:2]},
+		{engine.Query{Order: engine.OrderEnded, States: []engine.State{engine.Failed}}, ended[1:2]},
+		{engine.Query{Order: engine.OrderEnded, Task: "echo"}, ended[2:]},
+	} {
+		var got []engine.ID
+		for _, in := range b.listed(c.q) {
+			got = append(got, in.ID)
+		}
+		if !slices.Equal(got, c.want) {
+			b.t.Errorf("List(%+v) = %v, want %v", c.q, got, c.want)
+		}
+	}
+	for _, q := range []engine.Query{
+		{Order: "age"}, {Order: engine.OrderNext, States: []engine.State{engine.Running}}, {Order: engine.OrderEnded, Cursor: "x"},
+	} {
+		_, err := b.client.List(b.ctx(), q)
+		b.wantCode(fmt.Sprintf("List(%+v)", q), err, engine.CodeInvalid)
+	}
 }
 
 // counted sums up what Counts says of a state.

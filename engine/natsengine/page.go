@@ -5,6 +5,7 @@ import (
 	"encoding/hex"
 	"fmt"
 	"slices"
+	"time"
 
 	"github.com/faena-dev/faena/engine"
 	"github.com/faena-dev/faena/internal/index"
@@ -76,6 +77,13 @@ func (h *holder) listStored(q engine.Query) (*engine.Page, error) {
 	}
 	for _, t := range q.Tags {
 		iq.Tags = append(iq.Tags, index.Tag{Key: t.Key, Value: t.Value})
+	}
+	switch q.Order {
+	case engine.OrderNext:
+		now := time.Now()
+		iq.Order, iq.Keep = index.ByAt, func(r *index.Row) bool { return !untaken(r, now) }
+	case engine.OrderEnded:
+		iq.Order = index.ByEnd
 	}
 	rows, next, err := h.ix.List(iq)
 	if err != nil {

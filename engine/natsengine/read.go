@@ -273,7 +273,7 @@ func (h *holder) info(row *index.Row) *engine.Info {
 		code, text, _ := strings.Cut(row.Note, ": ")
 		i.Error = &engine.Failure{Code: engine.Code(code), Message: text}
 	}
-	if i.State == engine.Scheduled && row.Stream != srcDelayed && !i.At.After(time.Now()) { // nobody has taken its batch
+	if untaken(row, time.Now()) {
 		i.State, i.At = engine.Queued, nil
 	}
 	if !i.State.Terminal() {
@@ -281,6 +281,11 @@ func (h *holder) info(row *index.Row) *engine.Info {
 		h.nodes.overlay(i)
 	}
 	return i
+}
+
+// untaken tells whether a run's time has come, but nobody has taken its batch.
+func untaken(row *index.Row, now time.Time) bool {
+	return engine.State(row.State) == engine.Scheduled && row.Stream != srcDelayed && row.At <= now.UnixMilli()
 }
 
 func (h *holder) find(ctx context.Context, ids []engine.ID) ([]engine.Info, error) {

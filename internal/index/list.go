@@ -17,6 +17,8 @@ type Query struct {
 	From, To    time.Time // made at or after From and before To, to the millisecond
 	Retried     bool      // runs that were retried, too
 	OldestFirst bool
+	Order       Order
+	Keep        func(*Row) bool // which rows count, nil for all; ByAt and ByEnd only
 	Cursor      string // what List gave with the page before
 	Limit       int    // default 50; more than 500 are taken as 500
 }
@@ -27,10 +29,10 @@ const (
 	limitMost    = 500
 )
 
-// List gives a page of runs, newest first unless asked otherwise, and the cursor
-// of the next one; that is empty when there is none. Pages do not overlap and
-// leave nothing out that was there when the first was asked for, whatever is
-// written between them.
+// List gives a page of runs, newest first unless asked otherwise; ties of an Order
+// come oldest first. Next is the cursor of the next page; that is empty when there
+// is none. Pages do not overlap and leave nothing out that was there when the first
+// was asked for, whatever is written between them.
 func (x *Index) List(q Query) (rows []Row, next string, err error) {
 	l := lister{x: x, q: &q, limit: min(q.Limit, limitMost)}
 	if l.limit <= 0 {
@@ -38,6 +40,12 @@ func (x *Index) List(q Query) (rows []Row, next string, err error) {
 	}
 	if err := l.bounds(); err != nil {
 		return nil, "", err
+	}
+	if q.Order != ByID {
+		if q.Cursor != "" {
+			return nil, "", errOnePage
+		}
+		l.ranking = newRanking(&q, l.limit)
 	}
 	r, err := x.reader()
 	if err != nil {
@@ -47,6 +55,9 @@ func (x *Index) List(q Query) (rows []Row, next string, err error) {
 	l.r = r
 	if err := l.run(); err != nil {
 		return nil, "", fmt.Errorf("list runs of the index: %w", err)
+	}
+	if l.ranking != nil {
+		return l.ranking.cut(), "", nil
 	}
 	if len(l.rows) > l.limit {
 		l.rows = l.rows[:l.limit]
@@ -71,6 +82,7 @@ type lister struct {
 	hashes  []int64
 	found   []entry
 	rows    []Row
+	ranking *ranking // nil by id
 }
 
 // path finds chunks that hold rows with one tag (or any) in one of the classes.
@@ -302,8 +314,13 @@ func (l *lister) take(data []byte) error {
 		if int(s.class) >= len(l.match) {
 			return ErrDamaged
 		}
-		if l.match[s.class] && compareIDs(s.id, l.lo) >= 0 && compareIDs(s.id, l.hi) <= 0 && s.tagged(l.q.Tags) {
+		if !l.match[s.class] || compareIDs(s.id, l.lo) < 0 || compareIDs(s.id, l.hi) > 0 || !s.tagged(l.q.Tags) {
+			continue
+		}
+		if l.ranking == nil {
 			l.found = append(l.found, s.entry)
+		} else if err := l.ranking.add(&s.entry, &l.classes[s.class]); err != nil {
+			return err
 		}
 	}
 	if s.err != nil {

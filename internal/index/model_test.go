@@ -1,6 +1,7 @@
 package index_test
 
 import (
+	stdcmp "cmp"
 	"bytes"
 	"encoding/binary"
 	"fmt"
@@ -459,10 +460,39 @@ func check(t *testing.T, w *world, x *index.Index, m *model) {
 	}
 }
 
+// checkOrder compares a list by time.
+func checkOrder(t *testing.T, w *world, x *index.Index, m *model, q index.Query) {
+	t.Helper()
+	q.Order, q.Cursor = index.ByAt, ""
+	at := func(r index.Row) int64 { return r.At }
+	if w.IntN(2) == 0 {
+		q.Order = index.ByEnd
+		at = func(r index.Row) int64 { return -stdcmp.Or(r.End, made(r.ID)) }
+	}
+	if w.IntN(2) == 0 {
+		q.Keep = func(r *index.Row) bool { return r.Attempt%2 == 0 }
+	}
+	q.OldestFirst = true // ties
+	want := slices.DeleteFunc(m.list(q), func(r index.Row) bool {
+		return q.Order == index.ByAt && r.At == 0 || q.Keep != nil && !q.Keep(&r)
+	})
+	slices.SortStableFunc(want, func(a, b index.Row) int { return stdcmp.Compare(at(a), at(b)) })
+	want = want[:min(len(want), stdcmp.Or(min(q.Limit, 500), 50))]
+	q.OldestFirst = w.IntN(2) == 0
+	rows, next, err := x.List(q)
+	if err != nil || next != "" {
+		t.Fatalf("List(%+v) gives the cursor %q, %v, want none", q, next, err)
+	}
+	if d := cmp.Diff(want, rows); d != "" && len(want)+len(rows) > 0 {
+		t.Fatalf("List(%+v) differs:\n%s", q, d)
+	}
+}
+
 func checkLists(t *testing.T, w *world, x *index.Index, m *model) {
 	t.Helper()
 	for range 20 {
 		q := w.query()
+		checkOrder(t, w, x, m, q)
 		want := m.list(q)
 		limit := min(q.Limit, 500)
 		if limit == 0 {
