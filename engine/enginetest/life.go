@@ -25,6 +25,7 @@ func lifeCases() []testCase {
 		{"large values", 0, testLargeValues},
 		{"list and counts agree", 0, testCounts},
 		{"list by time", 0, testOrders},
+		{"delayed batch that nobody takes", long, testUntaken},
 		{"a paused queue delivers nothing", 0, testPause},
 		{"an unknown task waits for a worker that knows it", 0, testUnknownTask},
 		{"progress is shown", 0, testProgress},
@@ -299,6 +300,54 @@ func (b *bed) readsInputs(in string) {
 	check("cancelled")
 	_, err := b.client.Input(b.ctx(), b.ids.New())
 	b.wantCode("Input of an unknown run", err, engine.CodeNotFound)
+}
+
+// A batch whose time has come is queued, in each list and count, although no worker
+// has looked at it.
+func testUntaken(b *bed) {
+	const n = 5
+	var runs []engine.Run
+	for range n {
+		r := b.run("echo", "1")
+		r.At = time.Now().Add(time.Minute).UnixMilli()
+		runs = append(runs, r)
+	}
+	fs := b.batch(runs)
+	sees := func(s, not engine.State) {
+		b.t.Helper()
+		all, some := b.listed(engine.Query{}), b.listed(engine.Query{States: []engine.State{s}, Limit: 2})
+		if len(all) != n || all[0].State != s || len(some) != n || b.counted(s) != n {
+			b.t.Errorf("%d runs, %d of them listed as %v, %d counted, want %d", len(all), len(some), s, b.counted(s), n)
+		}
+		if k, c := len(b.listed(engine.Query{States: []engine.State{not}})), b.counted(not); k != 0 || c != 0 {
+			b.t.Errorf("%d runs are listed as %v, and %d counted, want none", k, not, c)
+		}
+		qs, err := b.client.Queues(b.ctx())
+		if err != nil || len(qs) != 1 || qs[0].Counts[s.String()] != n || len(qs[0].Counts) != 1 {
+			b.t.Errorf("Queues = %+v, %v, want %d runs that are %v", qs, err, n, s)
+		}
+		if k := len(b.listed(engine.Query{States: []engine.State{engine.Scheduled, engine.Queued}})); k != n {
+			b.t.Errorf("%d runs are listed as scheduled or queued, want %d", k, n)
+		}
+	}
+	sees(engine.Scheduled, engine.Queued)
+	if k := len(b.listed(engine.Query{Order: engine.OrderNext})); k != n {
+		b.t.Errorf("%d runs by next time, want %d", k, n)
+	}
+	b.sleep(2 * time.Minute)
+	sees(engine.Queued, engine.Scheduled)
+	if k := len(b.listed(engine.Query{Order: engine.OrderNext})); k != 0 {
+		b.t.Errorf("%d runs by next time, want none: the time of all has come", k)
+	}
+	states, err := b.client.Cancel(b.ctx(), []engine.ID{runs[0].ID})
+	if err != nil || states[0] != engine.Cancelled {
+		b.t.Errorf("Cancel = %v, %v, want cancelled", states, err)
+	}
+	b.worker(1, tasks{"echo": echo})
+	fs[0].want(engine.Cancelled, engine.CodeCancelled)
+	for _, f := range fs[1:] {
+		f.output()
+	}
 }
 
 func testOrders(b *bed) {

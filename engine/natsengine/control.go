@@ -62,7 +62,7 @@ func (h *holder) cancel(ctx context.Context, ids []engine.ID) ([]engine.State, e
 		if err != nil {
 			return nil, err
 		}
-		out[i] = engine.State(row.State)
+		out[i] = stateOf(row, time.Now())
 	}
 	return out, nil
 }

@@ -169,7 +169,7 @@ func (h *holder) endDamaged(ctx context.Context, queue string, floor uint64) err
 // leftBehind are the oldest runs of a queue that seem to be lost.
 func (h *holder) leftBehind(ctx context.Context, queue string, floor uint64) ([]index.ID, error) {
 	rows, _, err := h.ix.List(index.Query{
-		Queue: queue, States: []uint8{uint8(engine.Queued), uint8(engine.Running)}, OldestFirst: true, Limit: damagedMost,
+		Queue: queue, States: []uint8{uint8(engine.Queued), uint8(engine.Running), stateUntaken}, OldestFirst: true, Limit: damagedMost,
 	})
 	if err != nil {
 		return nil, fmt.Errorf("ask the index: %w", err)
@@ -195,7 +195,7 @@ func (h *holder) leftBehind(ctx context.Context, queue string, floor uint64) ([]
 // counted tells whether a queue has runs that may be lost.
 func (h *holder) counted(queue string) bool {
 	for _, c := range h.ix.Counts() {
-		if s := engine.State(c.State); c.Queue == queue && (s == engine.Queued || s == engine.Running) {
+		if s := engine.State(c.State); c.Queue == queue && (s == engine.Queued || s == engine.Running || c.State == stateUntaken) {
 			return true
 		}
 	}

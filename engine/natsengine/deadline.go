@@ -1,9 +1,11 @@
 package natsengine
 
 import (
+	"container/heap"
 	"context"
 	"fmt"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/faena-dev/faena/engine"
@@ -18,41 +20,102 @@ const tagDeadline = "\x00deadline"
 // has it ends it itself.
 const lateDeadline = time.Second
 
-// deadlines are the deadlines of runs that may not have ended: what is paused, or
-// has no worker, is not delivered to anyone who would look.
+// deadlines are the deadlines of open runs: what is paused, or has no worker, is
+// not delivered to anyone who would look.
 type deadlines struct {
-	mu sync.Mutex
-	m  map[engine.ID]int64
+	n atomic.Int64 // how many there are
+
+	mu   sync.Mutex
+	m    map[engine.ID]int64 // unix ms
+	next deadlineHeap        // of them, and of those that were dropped
 }
+
+type deadline struct {
+	ms int64
+	id engine.ID
+}
+
+type deadlineHeap []deadline
+
+func (h deadlineHeap) Len() int           { return len(h) }
+func (h deadlineHeap) Less(i, j int) bool { return h[i].ms < h[j].ms }
+func (h deadlineHeap) Swap(i, j int)      { h[i], h[j] = h[j], h[i] }
+func (h *deadlineHeap) Push(x any)        { *h = append(*h, x.(deadline)) } //nolint:forcetypeassert // nothing else is pushed
+func (h *deadlineHeap) Pop() any {
+	old := *h
+	x := old[len(old)-1]
+	*h = old[:len(old)-1]
+	return x
+}
+
+// deadlinesSpare is how many dropped ones may be in the heap beside as many as
+// there are.
+const deadlinesSpare = 1024
 
 func (d *deadlines) add(id engine.ID, ms int64) {
 	d.mu.Lock()
+	defer d.mu.Unlock()
+	if was, ok := d.m[id]; ok && was == ms {
+		return
+	}
 	if d.m == nil {
 		d.m = map[engine.ID]int64{}
 	}
 	d.m[id] = ms
-	d.mu.Unlock()
+	d.n.Store(int64(len(d.m)))
+	if len(d.next) > 2*len(d.m)+deadlinesSpare {
+		d.next = d.next[:0]
+		for id, ms := range d.m {
+			d.next = append(d.next, deadline{ms, id})
+		}
+		heap.Init(&d.next)
+		return
+	}
+	heap.Push(&d.next, deadline{ms, id})
 }
 
 func (d *deadlines) drop(id engine.ID) {
+	if d.n.Load() == 0 {
+		return
+	}
 	d.mu.Lock()
 	delete(d.m, id)
+	d.n.Store(int64(len(d.m)))
 	d.mu.Unlock()
 }
 
-// due lists some runs whose deadline has passed by a while.
-func (d *deadlines) due(now time.Time) (ids []engine.ID) {
+// due takes out some runs whose deadline has passed by a while, the oldest first.
+func (d *deadlines) due(now time.Time) (out []deadline) {
 	ms := now.Add(-lateDeadline).UnixMilli()
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	for id, at := range d.m {
-		if at <= ms {
-			if ids = append(ids, id); len(ids) == maxAtOnce {
-				break
+	for len(d.next) > 0 && d.next[0].ms <= ms && len(out) < maxAtOnce {
+		x := heap.Pop(&d.next).(deadline) //nolint:forcetypeassert // nothing else is pushed
+		if d.m[x.id] == x.ms {
+			delete(d.m, x.id)
+			out = append(out, x)
+		}
+	}
+	d.n.Store(int64(len(d.m)))
+	return out
+}
+
+// forgetDeadlines drops those of runs that have ended, by changes of the index and
+// where their envelopes were read after their records.
+func (h *holder) forgetDeadlines(changes []index.Change, over []index.ID) {
+	if h.deadlines.n.Load() == 0 {
+		return
+	}
+	for i := range changes {
+		for j := range changes[i].Rows {
+			if r := &changes[i].Rows[j]; engine.State(r.State).Terminal() {
+				h.deadlines.drop(engine.ID(r.ID))
 			}
 		}
 	}
-	return ids
+	for _, id := range over {
+		h.deadlines.drop(engine.ID(id))
+	}
 }
 
 // loadDeadlines finds the deadlines of open runs after a restart.
@@ -84,19 +147,34 @@ func (h *holder) loadDeadlines(ctx context.Context) error {
 	}
 }
 
-// endLate ends runs whose deadline has passed and that no node executes.
+// endLate ends runs whose deadline has passed and that no node executes; those
+// that one does are looked at again.
 func (h *holder) endLate(ctx context.Context, now time.Time) error {
-	ids := h.deadlines.due(now)
-	if len(ids) == 0 {
-		return nil
+	for again := []deadline(nil); ; {
+		due := h.deadlines.due(now)
+		busy, err := h.endOverdue(ctx, due)
+		if again = append(again, busy...); err == nil && len(due) == maxAtOnce {
+			continue
+		}
+		for _, x := range again {
+			h.deadlines.add(x.id, x.ms)
+		}
+		return err
 	}
-	want := make([]index.ID, len(ids))
-	for i, id := range ids {
-		want[i] = index.ID(id)
+}
+
+// endOverdue gives those that have not been ended and may have to be.
+func (h *holder) endOverdue(ctx context.Context, due []deadline) (left []deadline, err error) {
+	if len(due) == 0 {
+		return nil, nil
+	}
+	want := make([]index.ID, len(due))
+	for i := range due {
+		want[i] = index.ID(due[i].id)
 	}
 	rows, err := h.ix.Find(want)
 	if err != nil {
-		return fmt.Errorf("ask the index: %w", err)
+		return due, fmt.Errorf("ask the index: %w", err)
 	}
 	var late []*index.Row
 	for i := range rows {
@@ -106,14 +184,14 @@ func (h *holder) endLate(ctx context.Context, now time.Time) error {
 		}
 	}
 	if err := h.writeEnds(ctx, late, engine.Failed, &engine.Failure{Code: engine.CodeDeadline, Message: engine.ErrDeadline.Error() + " before it was executed"}); err != nil {
-		return err
+		return due, err
 	}
-	for _, id := range ids {
-		if !h.nodes.executes(id) {
-			h.deadlines.drop(id)
+	for _, x := range due {
+		if h.nodes.executes(x.id) {
+			left = append(left, x)
 		}
 	}
-	return nil
+	return left, nil
 }
 
 // executes tells whether a live node reports a run as under way.

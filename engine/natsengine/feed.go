@@ -208,8 +208,9 @@ func (h *holder) apply(batch []*change) bool {
 		changes[i] = index.Change{Pos: c.pos, Seq: c.seq, Time: c.time, Rows: c.rows, Marks: c.marks}
 	}
 	for pause := 50 * time.Millisecond; ; pause = min(2*pause, 2*time.Second) {
-		_, err := h.ix.Apply(changes)
+		done, err := h.ix.Apply(changes)
 		if err == nil {
+			h.forgetDeadlines(changes, done.Over)
 			break
 		}
 		h.e.log.Error("write to the index", "error", err)

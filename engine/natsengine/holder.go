@@ -100,7 +100,7 @@ func openHolder(ctx context.Context, e *Engine, cfg IndexConfig) (*holder, error
 
 func (h *holder) openIndex() error {
 	ix, err := index.Open(index.Options{
-		Path: h.cfg.Path, Boot: h.cfg.Boot, Version: strconv.Itoa(engine.WireVersion),
+		Path: h.cfg.Path, Boot: h.cfg.Boot, Version: strconv.Itoa(engine.WireVersion) + "." + rowVersion,
 		Terminal: func(s uint8) bool { return engine.State(s).Terminal() },
 	})
 	if err != nil {

@@ -68,9 +68,15 @@ func (h *holder) listStored(q engine.Query) (*engine.Page, error) {
 		if !underWay(s) {
 			iq.States = append(iq.States, uint8(s))
 		}
-		if s == engine.Queued { // as a run that was begun in doubt is, while its node is silent
-			iq.States = append(iq.States, uint8(engine.Running))
+		switch s {
+		case engine.Queued: // as a run that was begun in doubt is, while its node is silent
+			iq.States = append(iq.States, uint8(engine.Running), stateUntaken)
+		case engine.Scheduled:
+			iq.States = append(iq.States, stateUntaken)
 		}
+	}
+	if now := time.Now(); slices.Contains(iq.States, stateUntaken) {
+		iq.Keep = func(r *index.Row) bool { return r.State != stateUntaken || slices.Contains(q.States, stateOf(r, now)) }
 	}
 	if len(iq.States) == 0 && len(q.States) > 0 {
 		return &engine.Page{Runs: []engine.Info{}}, nil
@@ -80,8 +86,7 @@ func (h *holder) listStored(q engine.Query) (*engine.Page, error) {
 	}
 	switch q.Order {
 	case engine.OrderNext:
-		now := time.Now()
-		iq.Order, iq.Keep = index.ByAt, func(r *index.Row) bool { return !untaken(r, now) }
+		iq.Order = index.ByAt
 	case engine.OrderEnded:
 		iq.Order = index.ByEnd
 	}

@@ -252,7 +252,7 @@ func msTime(ms int64) *time.Time {
 // info is what the index and the heartbeats tell of a run.
 func (h *holder) info(row *index.Row) *engine.Info {
 	i := &engine.Info{
-		ID: engine.ID(row.ID), State: engine.State(row.State), Queue: row.Queue, Task: row.Task, Attempt: int(row.Attempt),
+		ID: engine.ID(row.ID), State: stateOf(row, time.Now()), Queue: row.Queue, Task: row.Task, Attempt: int(row.Attempt),
 		Created: engine.ID(row.ID).Time(), At: msTime(row.At), Started: msTime(row.Start), Ended: msTime(row.End),
 	}
 	if row.RetryOf != (index.ID{}) {
@@ -273,19 +273,14 @@ func (h *holder) info(row *index.Row) *engine.Info {
 		code, text, _ := strings.Cut(row.Note, ": ")
 		i.Error = &engine.Failure{Code: engine.Code(code), Message: text}
 	}
-	if untaken(row, time.Now()) {
-		i.State, i.At = engine.Queued, nil
+	if i.State == engine.Queued {
+		i.At = nil
 	}
 	if !i.State.Terminal() {
 		i.Deaths = int(max(row.Rev&0xff, 1) - 1)
 		h.nodes.overlay(i)
 	}
 	return i
-}
-
-// untaken tells whether a run's time has come, but nobody has taken its batch.
-func untaken(row *index.Row, now time.Time) bool {
-	return engine.State(row.State) == engine.Scheduled && row.Stream != srcDelayed && row.At <= now.UnixMilli()
 }
 
 func (h *holder) find(ctx context.Context, ids []engine.ID) ([]engine.Info, error) {
@@ -323,7 +318,21 @@ func (h *holder) counts() ([]engine.Count, error) {
 		}
 		return sum[k]
 	}
+	now := time.Now()
+	split := index.Query{States: []uint8{stateUntaken}, Order: index.ByAt, Limit: 1, Keep: func(r *index.Row) bool {
+		of(r.Queue, r.Task, stateOf(r, now)).N++
+		return false
+	}}
 	for _, c := range h.ix.Counts() {
+		if c.State == stateUntaken {
+			if c.N > 0 && split.Limit > 0 {
+				if _, _, err := h.ix.List(split); err != nil {
+					return nil, fmt.Errorf("ask the index: %w", err)
+				}
+				split.Limit = 0 // all are counted
+			}
+			continue
+		}
 		n := of(c.Queue, c.Task, engine.State(c.State))
 		n.N += c.N
 		n.Finished += c.Ended
@@ -340,7 +349,7 @@ func (h *holder) counts() ([]engine.Count, error) {
 		if l.Waiting {
 			state = engine.Waiting
 		}
-		of(rows[0].Queue, rows[0].Task, engine.State(rows[0].State)).N--
+		of(rows[0].Queue, rows[0].Task, stateOf(&rows[0], now)).N--
 		of(rows[0].Queue, rows[0].Task, state).N++
 	}
 	out := make([]engine.Count, 0, len(sum))

@@ -13,6 +13,26 @@ func hasPrefix(s, p string) bool { return len(s) >= len(p) && s[:len(p)] == p }
 // due or queued, and then each start in doubt counts.
 func rank(rev uint32, step uint8) uint32 { return rev<<8 | uint32(step) }
 
+// rowVersion is of what the rows of the index mean.
+const rowVersion = "2"
+
+// stateUntaken is how the index keeps a run of a batch that no worker has taken and
+// whose time had not come when the batch was read: it is scheduled, and queued once
+// its time has come. The number is that of a state that is told by nodes alone.
+const stateUntaken = uint8(engine.Waiting)
+
+// stateOf is the state of a run, as far as the index knows.
+func stateOf(row *index.Row, now time.Time) engine.State {
+	switch {
+	case row.State != stateUntaken:
+		return engine.State(row.State)
+	case row.At > now.UnixMilli():
+		return engine.Scheduled
+	default:
+		return engine.Queued
+	}
+}
+
 func runRow(r *engine.Run, src uint8, seq uint64, off int) index.Row {
 	state, step := engine.Queued, uint8(1)
 	waits := src == srcDelayed || r.At > time.Now().Add(soon).UnixMilli() // the latter in a batch that no worker has seen
@@ -30,7 +50,9 @@ func runRow(r *engine.Run, src uint8, seq uint64, off int) index.Row {
 		Tags: rowTags(r.Tags), RetryOf: index.ID(r.RetryOf), Objects: r.Input.Apart,
 	}
 	if waits {
-		row.At = r.At
+		if row.At = r.At; src != srcDelayed {
+			row.State = stateUntaken
+		}
 	}
 	if r.Deadline != 0 {
 		row.Tags = append(row.Tags, index.Tag{Key: tagDeadline, Value: "1"})

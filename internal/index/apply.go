@@ -23,10 +23,11 @@ type Mark struct{ Of, By ID }
 
 // Applied says what became of the rows of changes.
 type Applied struct {
-	Rows    int // of changes that were not skipped
-	Void    int // ended rows of runs that had ended before: the first one counts
-	Late    int // open rows of runs that had ended, or of which a newer row is there
-	Skipped int // changes at or before the position of their stream
+	Rows    int  // of changes that were not skipped
+	Void    int  // ended rows of runs that had ended before: the first one counts
+	Late    int  // open rows of runs that had ended, or of which a newer row is there
+	Skipped int  // changes at or before the position of their stream
+	Over    []ID // of the late ones those of runs that had ended
 }
 
 // op is one thing to do with a row. Ops are sorted by id, then by the order they
@@ -226,7 +227,10 @@ func (w *writer) fold(cur *entry, id *ID, ops []op, a *Applied) (changed bool, e
 		switch {
 		case ended && terminal:
 			a.Void++
-		case ended, there && !terminal && r.Rev <= rev:
+		case ended:
+			a.Late++
+			a.Over = append(a.Over, *id)
+		case there && !terminal && r.Rev <= rev:
 			a.Late++
 		default:
 			win, there, ended, rev = r, true, terminal, r.Rev

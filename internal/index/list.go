@@ -18,9 +18,9 @@ type Query struct {
 	Retried     bool      // runs that were retried, too
 	OldestFirst bool
 	Order       Order
-	Keep        func(*Row) bool // which rows count, nil for all; ByAt and ByEnd only
-	Cursor      string // what List gave with the page before
-	Limit       int    // default 50; more than 500 are taken as 500
+	Keep        func(*Row) bool // which rows count, nil for all
+	Cursor      string          // what List gave with the page before
+	Limit       int             // default 50; more than 500 are taken as 500
 }
 
 // Limits of pages.
@@ -337,7 +337,9 @@ func (l *lister) take(data []byte) error {
 		if err != nil {
 			return err
 		}
-		l.rows = append(l.rows, r)
+		if l.q.Keep == nil || l.q.Keep(&r) {
+			l.rows = append(l.rows, r)
+		}
 	}
 	return nil
 }
