@@ -29,9 +29,10 @@ type flusher struct {
 
 // job is one run's writes.
 type job struct {
-	it   *item
-	kind jobKind
-	rec  engine.Record
+	it    *item
+	kind  jobKind
+	doubt bool // of the message in its place
+	rec   engine.Record
 }
 
 type jobKind uint8
@@ -77,9 +78,18 @@ func (f *flusher) leave(it *item, kind jobKind) {
 	if f.w.runs[it.run.ID] == it {
 		delete(f.w.runs, it.run.ID)
 	}
-	it.doubt = it.doubt || it.lapsedLocked(time.Now())
+	now := time.Now()
+	gap := it.gaps != f.w.gaps.look(now) // it may have been delivered before: what others made of it since is not known here
+	it.doubt = it.doubt || gap || it.lapsedLocked(now)
+	doubt := it.doubt
+	switch kind {
+	case jobPark:
+		doubt = gap || it.again // it may have begun
+	case jobDelayed:
+		doubt = gap && !it.taken // else it was executed here
+	}
 	f.w.mu.Unlock()
-	f.add(job{it: it, kind: kind})
+	f.add(job{it: it, kind: kind, doubt: doubt})
 }
 
 func (f *flusher) add(j job) {
@@ -292,18 +302,18 @@ func (f *flusher) before(ctx context.Context, g *group, j *job) error {
 	case jobDelayed:
 		next := j.it.run
 		next.Rev++
-		next.Doubt = false
+		next.Doubt = j.doubt
 		return e.addDelayed(ctx, g, &next)
 	case jobRequeue:
 		next := j.it.run
 		next.Rev++
-		next.Doubt = next.Doubt || j.it.doubt // what it was asked about may end meanwhile
+		next.Doubt = next.Doubt || j.doubt || j.it.doubt // what it was asked about may end meanwhile
 		next.Deaths = j.it.deaths()
 		return g.add(ctx, engine.WriteEnvelope, queueSubject(next.Queue), nil, engine.AppendRun(nil, &next))
 	case jobPark:
 		next := j.it.run
 		next.Rev++
-		next.Doubt = next.Doubt || j.it.again // it may have begun
+		next.Doubt = next.Doubt || j.doubt
 		next.Deaths = j.it.deaths()
 		return g.add(ctx, engine.WriteParked, parkSubject(next.Queue, next.Task), nil, engine.AppendRun(nil, &next))
 	}

@@ -134,6 +134,45 @@ func TestRunWhoseLeaseHasEndedIsHandedBackInDoubt(t *testing.T) {
 	}
 }
 
+// Nor may what came while the process was stopped start elsewhere unasked: others
+// may have executed it since.
+func TestRunThatCameInAPauseIsHandedOnInDoubt(t *testing.T) {
+	t.Parallel()
+	for _, c := range []struct {
+		name  string
+		stop  bool // before it came
+		later bool // before it is handed on
+		taken bool
+		want  bool
+	}{
+		{"no pause", false, false, false, false},
+		{"it came in a pause", true, false, false, true},
+		{"a pause since it came", false, true, false, true},
+		{"executed here, in a pause", false, true, true, false},
+	} {
+		for kind, hand := range map[jobKind]func(*flusher, *item){
+			jobRequeue: (*flusher).requeue, jobPark: (*flusher).park, jobDelayed: (*flusher).delayed,
+		} {
+			w := &worker{runs: map[engine.ID]*item{}}
+			w.flush = &flusher{w: w}
+			w.flush.cond = sync.NewCond(&w.flush.mu)
+			now := time.Now()
+			if w.gaps.alive = now; c.stop {
+				w.gaps.alive = now.Add(-time.Second)
+			}
+			it := &item{w: w, u: &unit{renewed: now}, gaps: w.gaps.arrival(now), taken: c.taken}
+			if c.later {
+				w.gaps.alive = now.Add(-time.Second)
+			}
+			hand(w.flush, it)
+			want := c.want || c.later && kind != jobDelayed // an attempt that only waits its turn again is asked about
+			if j := w.flush.pending[0]; j.kind != kind || j.doubt != want {
+				t.Errorf("%s, kind %d: in doubt %v, want %v", c.name, kind, j.doubt, want)
+			}
+		}
+	}
+}
+
 // A worker that stops while nothing can be written must not wait for room.
 func TestHandBackOfAnEndingWorkerNeedsNoRoom(t *testing.T) {
 	t.Parallel()
