@@ -26,6 +26,7 @@ func lifeCases() []testCase {
 		{"list and counts agree", 0, testCounts},
 		{"list by time", 0, testOrders},
 		{"delayed batch that nobody takes", long, testUntaken},
+		{"lists of any size", joined, testLargeLists},
 		{"a paused queue delivers nothing", 0, testPause},
 		{"an unknown task waits for a worker that knows it", 0, testUnknownTask},
 		{"progress is shown", 0, testProgress},
@@ -300,6 +301,47 @@ func (b *bed) readsInputs(in string) {
 	check("cancelled")
 	_, err := b.client.Input(b.ctx(), b.ids.New())
 	b.wantCode("Input of an unknown run", err, engine.CodeNotFound)
+}
+
+// Runs with many tags, which together are more than a message may be.
+func testLargeLists(b *bed) {
+	const n = 150
+	var ids []engine.ID
+	var runs []engine.Run
+	for range n {
+		r := b.run("echo", "1")
+		for i := range 30 {
+			r.Tags = append(r.Tags, engine.Tag{Key: fmt.Sprint("tag", i), Value: strings.Repeat("&", 256)}) // which JSON writes in six bytes
+		}
+		ids, runs = append(ids, r.ID), append(runs, r)
+	}
+	b.batch(runs)
+	far := b.join(nil)
+	found, err := far.Find(b.ctx(), ids)
+	if err != nil || len(found) != n {
+		b.t.Errorf("Find = %d runs, %v, want %d", len(found), err, n)
+	}
+	seen := map[engine.ID]bool{}
+	pages := 0
+	for q := (engine.Query{Limit: 500, Queue: runs[0].Queue}); ; pages++ {
+		p, err := far.List(b.ctx(), q)
+		if err != nil {
+			b.t.Fatalf("List = %v", err)
+		}
+		for i := range p.Runs {
+			seen[p.Runs[i].ID] = true
+		}
+		if q.Cursor = p.Next; q.Cursor == "" {
+			break
+		}
+	}
+	if len(seen) != n || pages == 0 {
+		b.t.Errorf("List gives %d runs, and %d more pages, want %d in several", len(seen), pages, n)
+	}
+	p, err := far.List(b.ctx(), engine.Query{Limit: 1})
+	if err != nil || len(p.Runs) != 1 {
+		b.t.Errorf("List of one = %+v, %v", p, err)
+	}
 }
 
 // A batch whose time has come is queued, in each list and count, although no worker

@@ -30,6 +30,14 @@ func (e *Engine) Get(ctx context.Context, id engine.ID) (*engine.Info, error) {
 // Find implements engine.Engine.
 func (e *Engine) Find(ctx context.Context, ids []engine.ID) ([]engine.Info, error) {
 	a, err := e.call(ctx, opFind, &request{After: e.wrote.all(), IDs: ids})
+	if n := len(ids) / 2; n > 0 && engine.CodeOf(err) == engine.CodeTooLarge { // with all tags of so many
+		some, err := e.Find(ctx, ids[:n])
+		if err != nil {
+			return nil, err
+		}
+		rest, err := e.Find(ctx, ids[n:])
+		return append(some, rest...), err
+	}
 	if err != nil {
 		return nil, err
 	}

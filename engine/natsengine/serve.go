@@ -2,6 +2,7 @@ package natsengine
 
 import (
 	"context"
+	"encoding/hex"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -120,12 +121,38 @@ func (h *holder) respond(m *nats.Msg) {
 	if m.Reply == "" {
 		return
 	}
-	b, err := json.Marshal(a)
+	b, err := packed(a, &q, h.e.nc.MaxPayload())
 	if err != nil {
-		b, _ = json.Marshal(answer{Error: &wireError{Code: engine.CodeInternal, Op: op, Message: err.Error()}})
+		b, _ = json.Marshal(answer{Error: &wireError{Code: engine.CodeOf(err), Op: op, Message: err.Error()}})
 	}
 	if err := m.Respond(b); err != nil && h.e.ctx.Err() == nil {
 		h.e.log.Warn("answer a request", "op", op, "error", err)
+	}
+}
+
+// packed is an answer as a message, which most bounds: a page ends sooner then.
+func packed(a *answer, q *request, most int64) ([]byte, error) {
+	for {
+		b, err := json.Marshal(a)
+		if err != nil {
+			return nil, &engine.Error{Code: engine.CodeInternal, Err: err}
+		}
+		if int64(len(b)) <= most {
+			return b, nil
+		}
+		if a.Page == nil || len(a.Page.Runs) < 2 {
+			return nil, &engine.Error{Code: engine.CodeTooLarge, Err: fmt.Errorf("the answer has %d bytes, and a message may have %d: ask for less at a time", len(b), most)}
+		}
+		a.Page.Runs = a.Page.Runs[:len(a.Page.Runs)/2]
+		if q.Query.Order != engine.OrderCreated {
+			continue // it has no next page
+		}
+		mark, err := conditions(q.Query)
+		if err != nil {
+			return nil, err
+		}
+		last := a.Page.Runs[len(a.Page.Runs)-1].ID
+		a.Page.Next = hex.EncodeToString(last[:]) + mark
 	}
 }
 
