@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"syscall"
 
 	"github.com/faena-dev/faena"
@@ -93,6 +94,9 @@ func exitCode(ctx context.Context, err error) int {
 	e, ok := errors.AsType[*faena.Error](err)
 	if !ok && remedy.Full(err) {
 		return exitUnavailable
+	}
+	if !ok && errors.Is(err, fs.ErrPermission) { // the place was chosen wrongly, or the user
+		return exitUsage
 	}
 	if !ok { // files, pipes, networks
 		return exitFailed

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"strings"
 	"testing"
 
@@ -26,6 +27,9 @@ func TestExitCode(t *testing.T) {
 	}
 	if got := main.ExitCode(ctx, errors.New("broken pipe")); got != 1 {
 		t.Errorf("ExitCode(plain error) = %d, want 1", got)
+	}
+	if got := main.ExitCode(ctx, fmt.Errorf("open the lock: %w", fs.ErrPermission)); got != 2 {
+		t.Errorf("ExitCode(no permission) = %d, want 2", got)
 	}
 	if got := main.ExitCode(ctx, nil); got != 0 {
 		t.Errorf("ExitCode(nil) = %d, want 0", got)

@@ -63,8 +63,8 @@ func (s *selection) query(now time.Time) (faena.Query, error) {
 	if err := notNegative("since", s.since); err != nil {
 		return q, err
 	}
-	if s.limit < 1 {
-		return q, usage("--limit %d: want at least 1", s.limit)
+	if err := notNegative("limit", s.limit); err != nil {
+		return q, err
 	}
 	if s.since > 0 && s.cursor != "" {
 		return q, usage("--cursor goes on with the list that it came from: leave --since out")
@@ -80,13 +80,15 @@ func (s *selection) page(ctx context.Context, node *faena.Node, q faena.Query) (
 	const most = 500       // of one request
 	runs := []faena.Info{} // [] in JSON
 	for {
-		q.Limit = min(s.limit-len(runs), most)
+		if q.Limit = most; s.limit > 0 {
+			q.Limit = min(s.limit-len(runs), most)
+		}
 		p, err := node.Page(ctx, q)
 		if err != nil {
 			return nil, "", err
 		}
 		runs = append(runs, p.Runs...)
-		if len(runs) >= s.limit || p.Next == "" {
+		if s.limit > 0 && len(runs) >= s.limit || p.Next == "" {
 			return runs, p.Next, nil
 		}
 		q.Cursor = p.Next
@@ -110,7 +112,7 @@ first 160 bytes. "faena runs get" tells the rest.`,
 	f.StringVar(&s.task, "task", "", "only of this `TASK`")
 	f.VarP(&s.tags, "tag", "t", "only with this tag, `KEY=VALUE`; may be repeated")
 	f.DurationVar(&s.since, "since", 0, "only submitted within this time")
-	f.IntVarP(&s.limit, "limit", "n", 20, "at most this many")
+	f.IntVarP(&s.limit, "limit", "n", 20, "at most this many; 0 for all")
 	f.StringVar(&s.cursor, "cursor", "", "go on where a list with the same filters ended, by the `CURSOR` it named")
 	f.BoolVar(&s.all, "all", false, "also failed runs that were retried since")
 	completeFlag(cmd, "queue", a.from(r, queueNames))
@@ -125,8 +127,11 @@ first 160 bytes. "faena runs get" tells the rest.`,
 			if err != nil {
 				return err
 			}
-			if next != "" && s.since == 0 {
-				defer a.note("there are more: --cursor %s goes on with this list", next)
+			switch {
+			case next != "" && s.since == 0:
+				defer a.note("there are more: --cursor %s goes on with this list, -n 0 lists all", next)
+			case next != "": // of another list then
+				defer a.note("there are more: -n 0 lists all")
 			}
 			if out.json() {
 				return printJSON(a.out, runs)
@@ -255,7 +260,7 @@ func (a *app) runsCancel() *cobra.Command {
 keeps its end, and the exit code is 5. If an ID is unknown none is cancelled, and
 the exit code is 4.`,
 		Example: `  faena runs cancel 06h0qjha14001mvsst7wpahva0
-  faena runs list --task report --state queued -o json | jq -r .[].id | xargs faena runs cancel`,
+  faena runs list --task report --state queued -n 0 -o json | jq -r .[].id | xargs faena runs cancel`,
 	}
 	r := serverFlags(cmd.Flags())
 	cmd.ValidArgsFunction = a.from(r, recent(faena.Scheduled, faena.Queued, faena.Running, faena.Waiting, faena.Retrying))
@@ -290,7 +295,7 @@ func (a *app) runsRetry() *cobra.Command {
 		Long: `Submit failed or cancelled runs again and print the ids of the new ones, in
 order. The old ones are marked as retried.`,
 		Example: `  faena runs retry 06h0qjha14001mvsst7wpahva0
-  faena runs list --state failed --since 24h -o json | jq -r .[].id | xargs faena runs retry`,
+  faena runs list --state failed --since 24h -n 0 -o json | jq -r .[].id | xargs faena runs retry`,
 	}
 	r := serverFlags(cmd.Flags())
 	cmd.ValidArgsFunction = a.from(r, recent(faena.Failed, faena.Cancelled))

@@ -422,6 +422,9 @@ func Find(dir string) (Address, error) {
 	if err == nil && !owned(dir) {                         // left behind by one that was killed
 		err = fs.ErrNotExist
 	}
+	if errors.Is(err, fs.ErrPermission) {
+		return a, &engine.Error{Code: engine.CodeUnavailable, Op: "find the local server", Err: fmt.Errorf("whether a faena serve runs on %s cannot be told: %w: be the user that it runs as, or say where it is by --server", dir, err)}
+	}
 	if err != nil {
 		return a, &engine.Error{Code: engine.CodeUnavailable, Op: "find the local server", Err: fmt.Errorf("no faena serve runs on %s: start one, or say where by --server", dir)}
 	}

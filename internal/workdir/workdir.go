@@ -14,6 +14,8 @@ import (
 	"slices"
 	"strings"
 	"time"
+
+	"github.com/faena-dev/faena/internal/remedy"
 )
 
 // What branches callers.
@@ -105,7 +107,7 @@ func Open(root, id string) (*Dir, error) {
 		return nil, errors.Join(err, d.Close())
 	}
 	d.PID = os.Getpid()
-	if err := d.save(); err != nil {
+	if err := d.save(); err != nil && !remedy.Full(err) { // to give it up makes space, and to resume it fails later if it must
 		return nil, errors.Join(err, d.Close())
 	}
 	return d, nil
@@ -196,6 +198,7 @@ func (d *Dir) save() error {
 	}
 	tmp := filepath.Join(d.path, jobFile+".tmp")
 	if err := os.WriteFile(tmp, append(b, '\n'), 0o600); err != nil {
+		os.Remove(tmp) //nolint:errcheck,gosec // the first error counts
 		return fmt.Errorf("write the job: %w", err)
 	}
 	if err := os.Rename(tmp, filepath.Join(d.path, jobFile)); err != nil {
