@@ -222,6 +222,7 @@ func (o Order) states() []State {
 		return []State{Scheduled, Retrying}
 	case OrderEnded:
 		return []State{Succeeded, Failed, Cancelled}
+	case OrderCreated:
 	}
 	return nil
 }

@@ -400,9 +400,9 @@ func testOrders(b *bed) {
 	}})
 	slow := b.one(b.run("slow", "1"))
 	var next, ended []engine.ID
-	for _, hours := range []time.Duration{3, 1, 2} {
+	for _, wait := range []time.Duration{3 * time.Hour, time.Hour, 2 * time.Hour} {
 		r := b.run("echo", "1")
-		r.At = time.Now().Add(hours * time.Hour).UnixMilli()
+		r.At = time.Now().Add(wait).UnixMilli()
 		b.one(r)
 		next = append(next, r.ID)
 	}

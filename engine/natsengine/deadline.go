@@ -107,9 +107,10 @@ func (h *holder) forgetDeadlines(changes []index.Change, over []index.ID) {
 		return
 	}
 	for i := range changes {
-		for j := range changes[i].Rows {
-			if r := &changes[i].Rows[j]; engine.State(r.State).Terminal() {
-				h.deadlines.drop(engine.ID(r.ID))
+		rows := changes[i].Rows
+		for j := range rows {
+			if engine.State(rows[j].State).Terminal() {
+				h.deadlines.drop(engine.ID(rows[j].ID))
 			}
 		}
 	}

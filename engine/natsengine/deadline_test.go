@@ -1,4 +1,4 @@
-package natsengine
+package natsengine //nolint:testpackage // what it tests is not to be seen from outside
 
 import (
 	"testing"

@@ -82,10 +82,9 @@ func (f *flusher) leave(it *item, kind jobKind) {
 	gap := it.gaps != f.w.gaps.look(now) // it may have been delivered before: what others made of it since is not known here
 	it.doubt = it.doubt || gap || it.lapsedLocked(now)
 	doubt := it.doubt
-	switch kind {
-	case jobPark:
+	if kind == jobPark {
 		doubt = gap || it.again // it may have begun
-	case jobDelayed:
+	} else if kind == jobDelayed {
 		doubt = gap && !it.taken // else it was executed here
 	}
 	f.w.mu.Unlock()

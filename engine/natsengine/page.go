@@ -68,10 +68,10 @@ func (h *holder) listStored(q engine.Query) (*engine.Page, error) {
 		if !underWay(s) {
 			iq.States = append(iq.States, uint8(s))
 		}
-		switch s {
-		case engine.Queued: // as a run that was begun in doubt is, while its node is silent
-			iq.States = append(iq.States, uint8(engine.Running), stateUntaken)
-		case engine.Scheduled:
+		if s == engine.Queued { // as a run that was begun in doubt is, while its node is silent
+			iq.States = append(iq.States, uint8(engine.Running))
+		}
+		if s == engine.Queued || s == engine.Scheduled {
 			iq.States = append(iq.States, stateUntaken)
 		}
 	}
@@ -89,6 +89,7 @@ func (h *holder) listStored(q engine.Query) (*engine.Page, error) {
 		iq.Order = index.ByAt
 	case engine.OrderEnded:
 		iq.Order = index.ByEnd
+	case engine.OrderCreated:
 	}
 	rows, next, err := h.ix.List(iq)
 	if err != nil {
