@@ -506,6 +506,10 @@ func (w *worker) writeHomes(items []*item) {
 // goes back to where another worker can take it.
 const held = 100 * time.Millisecond
 
+// againHeld is how long a run that may have begun elsewhere waits for slots that long
+// ones seem to hold.
+const againHeld = 2 * time.Second
+
 // surplus hands back what came although all slots are taken: pulls stand open on
 // several queues, and a chunk may turn out slower than expected.
 func (w *worker) surplus(now time.Time) {
@@ -542,6 +546,9 @@ func (w *worker) surplusLocked(l *lane, now time.Time) bool {
 	before := min(w.ready.n, l.n*len(w.ready.turns)) // what is taken until the queue's last one is
 	if w.busy < w.o.Slots {
 		return false
+	}
+	if it.again { // behind all that waits it would start much later than it could here
+		return w.stuckLocked(now) && now.Sub(w.turned) >= againHeld && now.Sub(it.arrived) >= againHeld
 	}
 	if !w.stuckLocked(now) {
 		if before <= w.aheadLocked(it.run.Queue) {

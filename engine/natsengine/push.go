@@ -37,7 +37,7 @@ func (w *worker) push(items ...*item) {
 	var back, early []*item
 	stuck := w.stuckLocked(now) // pulls stood open
 	for _, it := range items {
-		if w.paused[it.run.Queue] || stuck {
+		if w.paused[it.run.Queue] || stuck && !it.again {
 			it.settled = true
 			back = append(back, it)
 			continue

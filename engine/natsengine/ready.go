@@ -3,7 +3,8 @@ package natsengine
 import "slices"
 
 // ready holds the runs that wait for a slot here. Those of one queue wait in
-// their order; the queues take turns, so that one with much to do does not keep
+// their order, behind those of it that may have begun elsewhere: somebody has waited
+// for these since. The queues take turns, so that one with much to do does not keep
 // the others waiting.
 type ready struct {
 	n     int
@@ -64,32 +65,61 @@ func (r *ready) take(l *lane) *item {
 	return it
 }
 
-// lane is a ring of runs.
+// lane holds the runs of a queue.
 type lane struct {
+	n     int
+	begun ring // those that may have begun before
+	rest  ring
+}
+
+func (l *lane) push(it *item) {
+	l.n++
+	if it.again {
+		l.begun.push(it)
+	} else {
+		l.rest.push(it)
+	}
+}
+
+// first is the run that pop takes.
+func (l *lane) first() *item {
+	if l.begun.n > 0 {
+		return l.begun.buf[l.begun.head]
+	}
+	return l.rest.buf[l.rest.head]
+}
+
+func (l *lane) pop() *item {
+	l.n--
+	if l.begun.n > 0 {
+		return l.begun.pop()
+	}
+	return l.rest.pop()
+}
+
+// ring is a ring of runs.
+type ring struct {
 	buf  []*item
 	head int
 	n    int
 }
 
-func (l *lane) push(it *item) {
-	if l.n == len(l.buf) {
-		grown := make([]*item, max(64, 2*l.n))
-		for i := range l.n {
-			grown[i] = l.buf[(l.head+i)%len(l.buf)]
+func (r *ring) push(it *item) {
+	if r.n == len(r.buf) {
+		grown := make([]*item, max(64, 2*r.n))
+		for i := range r.n {
+			grown[i] = r.buf[(r.head+i)%len(r.buf)]
 		}
-		l.buf, l.head = grown, 0
+		r.buf, r.head = grown, 0
 	}
-	l.buf[(l.head+l.n)%len(l.buf)] = it
-	l.n++
+	r.buf[(r.head+r.n)%len(r.buf)] = it
+	r.n++
 }
 
-// first is the run that pop takes.
-func (l *lane) first() *item { return l.buf[l.head] }
-
-func (l *lane) pop() *item {
-	it := l.buf[l.head]
-	l.buf[l.head] = nil
-	l.head = (l.head + 1) % len(l.buf)
-	l.n--
+func (r *ring) pop() *item {
+	it := r.buf[r.head]
+	r.buf[r.head] = nil
+	r.head = (r.head + 1) % len(r.buf)
+	r.n--
 	return it
 }

@@ -2,17 +2,31 @@ package natsengine //nolint:testpackage // what it tests is not to be seen from 
 
 import (
 	"math/rand/v2"
+	"slices"
 	"testing"
 
 	"github.com/faena-dev/faena/engine"
 )
 
-// Against a plain model: within a queue runs keep their order, and no queue gets a
+// Against a plain model: within a queue runs keep their order, those that may have
+// begun before come first, and no queue gets a
 // second turn while another one that holds runs has had none.
 func TestReadyTakesTurns(t *testing.T) {
 	t.Parallel()
 	rng := rand.New(rand.NewPCG(1, 2))
 	queues := []string{"a", "b", "c", "d"}
+	order := func(l []*item) []*item {
+		slices.SortStableFunc(l, func(a, b *item) int {
+			if a.again != b.again && a.again {
+				return -1
+			}
+			if a.again != b.again {
+				return 1
+			}
+			return 0
+		})
+		return l
+	}
 	for range 200 {
 		var r ready
 		model := map[string][]*item{}
@@ -21,9 +35,9 @@ func TestReadyTakesTurns(t *testing.T) {
 		for range 300 {
 			if q := queues[rng.IntN(len(queues))]; rng.IntN(5) < 2 || total == 0 {
 				for range 1 + rng.IntN(100)*rng.IntN(2) {
-					it := &item{run: engine.Run{Queue: q}}
+					it := &item{run: engine.Run{Queue: q}, again: rng.IntN(5) == 0}
 					r.push(it)
-					model[q] = append(model[q], it)
+					model[q] = order(append(model[q], it))
 					total++
 				}
 				continue
