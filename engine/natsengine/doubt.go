@@ -282,7 +282,7 @@ func (w *worker) begin(it *item) bool {
 			err = g.wait(w.ctx)
 		}
 		if err == nil {
-			err = e.follow.passed(w.ctx, g.server, g.high)
+			err = e.follow.passed(w.ctx, w.nc.ConnectedServerId, g.server, g.high)
 		}
 		if err == nil {
 			return true

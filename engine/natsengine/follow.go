@@ -292,8 +292,10 @@ func (f *follower) record(body []byte, off int, seq uint64, ch *change) error {
 }
 
 // passed waits until the worker knows of all ends in the log of a server up to
-// seq.
-func (f *follower) passed(ctx context.Context, server string, seq uint64) error {
+// seq. at tells which server has the log as far as the caller knows: once that is
+// another one, and the follower has not come so far on this, it never will. Who
+// waits has to wake it when that may have changed.
+func (f *follower) passed(ctx context.Context, at func() string, server string, seq uint64) error {
 	stop := context.AfterFunc(ctx, f.wake)
 	defer stop()
 	f.mu.Lock()
@@ -304,6 +306,9 @@ func (f *follower) passed(ctx context.Context, server string, seq uint64) error 
 		}
 		if err := context.Cause(f.e.ctx); err != nil {
 			return err
+		}
+		if at() != server {
+			return errMoved
 		}
 		f.cond.Wait()
 	}

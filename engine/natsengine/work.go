@@ -528,6 +528,7 @@ func (w *worker) lapseLocked() {
 // after the end of its lease.
 func (w *worker) disconnected() {
 	w.pub.disconnected()
+	w.e.follow.wake() // of starts that were recorded there
 	w.mu.Lock()
 	w.lapseLocked()
 	for _, in := range w.intakes {
