@@ -32,11 +32,18 @@ type machine struct {
 	hang   atomic.Bool
 	ids    *engine.IDs
 	began  chan<- struct{} // told of each start of a slow run; none if nil
+	yields bool            // slow runs wait without a slot, as for others
+	listen string          // where other processes would reach it, so that what they have in hand stays theirs
 }
 
 func newMachine(t *testing.T) *machine {
 	t.Helper()
-	m := &machine{t: t, dir: filepath.Join(t.TempDir(), "data"), thaw: make(chan struct{}), ids: engine.NewIDs()}
+	return newMachineAt(t, "")
+}
+
+func newMachineAt(t *testing.T, listen string) *machine {
+	t.Helper()
+	m := &machine{t: t, dir: filepath.Join(t.TempDir(), "data"), thaw: make(chan struct{}), ids: engine.NewIDs(), listen: listen}
 	m.boot()
 	m.now.Store(m.owner)
 	var err error
@@ -50,7 +57,7 @@ func (m *machine) boot() {
 	m.t.Helper()
 	m.boots++
 	var err error
-	m.owner, err = embedded.Open(m.t.Context(), embedded.Options{Dir: m.dir, Boot: strconv.Itoa(m.boots), Sync: m.sync})
+	m.owner, err = embedded.Open(m.t.Context(), embedded.Options{Dir: m.dir, Boot: strconv.Itoa(m.boots), Sync: m.sync, Listen: m.listen})
 	if err != nil {
 		m.t.Fatalf("Open = %v", err)
 	}
@@ -143,6 +150,31 @@ func (m *machine) untilGone(id engine.ID) {
 	}
 }
 
+// untilHome waits until all that was delivered has left its queue, or is done with.
+func (m *machine) untilHome() {
+	m.t.Helper()
+	nc, err := m.owner.Conn()
+	if err != nil {
+		m.t.Fatalf("Conn = %v", err)
+	}
+	defer nc.Close()
+	js, err := jetstream.New(nc)
+	if err != nil {
+		m.t.Fatal(err)
+	}
+	tick := time.NewTicker(20 * time.Millisecond)
+	defer tick.Stop()
+	for ; ; <-tick.C {
+		c, err := js.Consumer(m.t.Context(), "FAENA_Q_q", "work")
+		if err != nil {
+			m.t.Fatal(err)
+		}
+		if i := c.CachedInfo(); i.Delivered.Stream > 0 && i.NumAckPending == 0 {
+			return
+		}
+	}
+}
+
 // after is closed when some time has passed.
 func (m *machine) after(d time.Duration) <-chan struct{} {
 	ctx, cancel := context.WithTimeout(m.t.Context(), d)
@@ -163,9 +195,17 @@ func (m *machine) worker(e engine.Engine, word string, slow <-chan struct{}) {
 			if m.began != nil {
 				m.began <- struct{}{}
 			}
+			if m.yields {
+				if err := a.Lease.Yield(); err != nil {
+					m.t.Errorf("Yield = %v", err)
+				}
+			}
 			select {
 			case <-slow:
 			case <-ctx.Done():
+				return engine.Outcome{Interrupted: true}
+			}
+			if err := a.Lease.Regain(ctx); err != nil {
 				return engine.Outcome{Interrupted: true}
 			}
 		}
@@ -299,6 +339,22 @@ func TestWorkThroughAPowerCut(t *testing.T) {
 	m := newMachine(t)
 	defer m.close()
 	slow, id, end := m.underWay()
+	m.freeze()
+	close(slow)
+	m.reads()
+	m.cut()
+	m.want(id, end, `"worker's"`)
+}
+
+// A run that waits for others has left its queue. Its worker had read its own record
+// when the power cut took that: it took the run for ended, and forgot it.
+func TestWorkAwayFromItsQueueThroughAPowerCut(t *testing.T) {
+	t.Parallel()
+	m := newMachineAt(t, "127.0.0.1:0")
+	defer m.close()
+	m.yields = true
+	slow, id, end := m.underWay()
+	m.untilHome()
 	m.freeze()
 	close(slow)
 	m.reads()

@@ -33,6 +33,7 @@ type job struct {
 	kind  jobKind
 	doubt bool // of the message in its place
 	rec   engine.Record
+	void  bool // as of the last try: the run has ended
 }
 
 type jobKind uint8
@@ -72,10 +73,11 @@ func (f *flusher) requeue(it *item)                   { f.leave(it, jobRequeue) 
 func (f *flusher) park(it *item)                      { f.leave(it, jobPark) }
 
 // leave is for runs that go on as another message: that one may be delivered
-// here before this one is acknowledged, and must not be taken for a double.
+// here before this one is acknowledged, and must not be taken for a double. What
+// has ended does not, and stays: it is to be told if that end turns out to be lost.
 func (f *flusher) leave(it *item, kind jobKind) {
 	f.w.mu.Lock()
-	if f.w.runs[it.run.ID] == it {
+	if f.w.runs[it.run.ID] == it && !it.ended {
 		delete(f.w.runs, it.run.ID)
 	}
 	now := time.Now()
@@ -194,9 +196,11 @@ func (f *flusher) write(jobs []job, buf *[]byte) {
 			f.giveUp(len(jobs))
 			return
 		}
+		w.mu.Lock()
 		for i := range jobs { // messages that go on may stand twice now
 			jobs[i].it.doubt = true
 		}
+		w.mu.Unlock()
 		w.logError("write outcomes", err)
 		if sleep(w.writes, retryPause) != nil {
 			f.giveUp(len(jobs))
@@ -210,58 +214,78 @@ func (f *flusher) write(jobs []job, buf *[]byte) {
 // tidy deletes what ended runs do not need any more. What a crash leaves, or
 // cannot be deleted now, is swept or found ended later.
 func (f *flusher) tidy(jobs []job) {
-	w := f.w
-	homed := false
-	w.mu.Lock()
 	for i := range jobs {
-		homed = homed || jobs[i].it.homed
-	}
-	w.mu.Unlock()
-	if homed {
-		if err := w.e.settle(w.writes); err != nil {
-			w.logError("sync before home entries are dropped", err)
-			return
-		}
-	}
-	for i := range jobs {
-		w.tidy(&jobs[i])
+		f.w.tidy(&jobs[i])
 	}
 }
 
+// try writes what is to be written. For a run that has ended that is nothing, but
+// its end has to be on disk: the follower tells of ends that a power cut may still
+// take, also of those that were written here and answered.
 func (f *flusher) try(jobs []job, buf *[]byte) error {
 	w := f.w
-	ctx := w.writes
-	writes := false
+	e, ctx := w.e, w.writes
+	on := e.follow.on() // before it is looked who has ended
+	ended, homed, writes := uint64(0), false, false
 	w.mu.Lock()
 	for i := range jobs {
-		if jobs[i].it.ended { // a record would be void, and any other message would start what has ended
-			jobs[i].kind = jobVoid
+		j := &jobs[i]
+		if j.void = j.kind == jobVoid || j.it.ended; j.it.ended { // a record would be void, and any other message would start what has ended
+			ended = max(ended, j.it.endedAt)
 		}
+		homed = homed || j.it.homed
+		writes = writes || !j.void
 	}
 	w.mu.Unlock()
+	if ended > 0 && e.still(on) != nil { // the follower soon tells who has ended there
+		return errMoved
+	}
+	at := ""
+	if writes {
+		var err error
+		if at, err = f.put(ctx, jobs, buf); err != nil {
+			return err
+		}
+	}
+	if ended > 0 {
+		if err := e.commitLog(ctx, on, ended); err != nil {
+			return err
+		}
+	}
+	if !homed {
+		return nil
+	}
+	if err := e.settle(ctx); err != nil { // before their entries go
+		return err
+	}
+	if ended > 0 && e.still(on) != nil || writes && e.still(at) != nil {
+		return errMoved
+	}
+	return nil
+}
+
+// put writes the jobs that are not void, on one server.
+func (f *flusher) put(ctx context.Context, jobs []job, buf *[]byte) (server string, err error) {
+	w := f.w
 	first := w.pub.group()
 	for i := range jobs {
 		if err := f.before(ctx, first, &jobs[i]); err != nil {
-			return err
+			return "", err
 		}
-		writes = writes || jobs[i].kind != jobVoid
-	}
-	if !writes {
-		return nil
 	}
 	if err := first.wait(ctx); err != nil {
-		return err
+		return "", err
 	}
 	g := w.pub.group()
 	seg := (*buf)[:0]
 	for i := range jobs {
-		if jobs[i].kind != jobRecord {
+		if jobs[i].kind != jobRecord || jobs[i].void {
 			continue
 		}
 		r := &jobs[i].rec
 		if len(seg) > 0 && len(seg)+len(r.Output.Data)+1024 > maxMessage {
 			if err := g.add(ctx, engine.WriteRecord, subjectLog, nil, seg); err != nil {
-				return err
+				return "", err
 			}
 			seg = seg[:0] // the client has copied it
 		}
@@ -269,7 +293,7 @@ func (f *flusher) try(jobs []job, buf *[]byte) error {
 	}
 	if len(seg) > 0 {
 		if err := g.add(ctx, engine.WriteRecord, subjectLog, nil, seg); err != nil {
-			return err
+			return "", err
 		}
 	}
 	*buf = seg
@@ -277,19 +301,22 @@ func (f *flusher) try(jobs []job, buf *[]byte) error {
 		*buf = nil
 	}
 	if err := g.wait(ctx); err != nil {
-		return err
+		return "", err
 	}
 	w.e.wrote.note(posLog, g.high)
 	if first.server != g.server {
-		return errMoved
+		return "", errMoved
 	}
-	return w.e.commitLog(ctx, g.server, g.high)
+	return g.server, w.e.commitLog(ctx, g.server, g.high)
 }
 
 // before publishes what has to be there before the terminal record or instead
 // of one.
 func (f *flusher) before(ctx context.Context, g *group, j *job) error {
 	e := f.w.e
+	if j.void {
+		return nil
+	}
 	switch j.kind {
 	case jobVoid:
 		return nil
@@ -325,7 +352,7 @@ func (w *worker) tidy(j *job) {
 	it := j.it
 	w.mu.Lock()
 	homed := it.homed
-	ended := j.kind == jobRecord || it.ended && it.saved
+	ended := j.kind == jobRecord && !j.void || it.ended && it.saved
 	saved := it.saved || it.run.Attempt > 1 || it.run.Deaths > 0
 	w.mu.Unlock()
 	if homed {
@@ -336,7 +363,7 @@ func (w *worker) tidy(j *job) {
 	if ended && saved {
 		it.unsave()
 	}
-	if in := &it.run.Input; j.kind == jobRecord && j.rec.State == engine.Succeeded && in.Apart {
+	if in := &it.run.Input; j.kind == jobRecord && !j.void && j.rec.State == engine.Succeeded && in.Apart {
 		w.e.objects.spend(input{it.run.ID, in.Name})
 	}
 }

@@ -120,9 +120,17 @@ func (f *follower) take(m *nats.Msg, seq uint64, nanos int64) {
 }
 
 // moved is told that the log goes on after a sequence on another server, which may
-// have lost what was read from there on: that is nobody's end any more.
+// have lost what was read from there on: that is nobody's end any more. The worker
+// is told before the log counts as being there: who asks on, and then who has
+// ended, is told of no end that is not on that server.
 func (f *follower) moved(server string, seq uint64, same bool) {
 	e := f.e
+	if !same {
+		e.wrote.forget()
+		if w := e.worker.Load(); w != nil {
+			w.notEnded(seq)
+		}
+	}
 	f.mu.Lock()
 	f.server = server
 	if !same {
@@ -131,13 +139,13 @@ func (f *follower) moved(server string, seq uint64, same bool) {
 	}
 	f.cond.Broadcast()
 	f.mu.Unlock()
-	if same {
-		return
-	}
-	e.wrote.forget()
-	if w := e.worker.Load(); w != nil {
-		w.notEnded(seq)
-	}
+}
+
+// on is the server that the log is known to be on.
+func (f *follower) on() string {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.server
 }
 
 // tellWorker tells the worker of the ends in a segment.
