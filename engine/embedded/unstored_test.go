@@ -3,9 +3,12 @@ package embedded_test
 import (
 	"context"
 	"errors"
+	"strings"
 	"sync/atomic"
 	"testing"
 	"time"
+
+	"github.com/nats-io/nats.go/jetstream"
 
 	"github.com/faena-dev/faena/engine"
 	"github.com/faena-dev/faena/engine/embedded"
@@ -123,4 +126,67 @@ func again(t *testing.T, eng engine.Engine, id engine.ID) {
 	case <-late.C:
 		t.Error("the run is executed no more")
 	}
+}
+
+// A worker that stopped just when the last run of a batch had ended left the
+// batch's parts behind, for an hour.
+func TestWorkerDropsABatchBeforeItEnds(t *testing.T) {
+	t.Parallel()
+	bubble(t, func(t *testing.T) {
+		gate := make(chan struct{})
+		hook := func(w engine.Write, after bool) error {
+			if w == engine.WriteForget && !after {
+				<-gate
+			}
+			return nil
+		}
+		eng, err := embedded.Open(t.Context(), embedded.Options{Dir: t.TempDir(), Durability: embedded.Fast, Hook: hook})
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer eng.Close() //nolint:errcheck // the test is over
+		w, err := eng.Work(engine.WorkOptions{Slots: 4, Exec: nothing})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := w.Handle(t.Context(), "q", "t"); err != nil {
+			t.Fatal(err)
+		}
+		endAll(t, eng, "t") // it is known to be short
+		ids, runs, ended := engine.NewIDs(), make([]engine.Run, 2000), make(chan struct{}, 2000)
+		for i := range runs {
+			runs[i] = engine.Run{ID: ids.New(), Queue: "q", Task: "t", Retry: engine.Retry{Attempts: 1}, Keep: [2]uint32{3600, 3600}}
+			runs[i].Tags = []engine.Tag{{Key: "pad", Value: strings.Repeat("x", 200)}} // it is staged
+			eng.Watch(runs[i].ID, engine.WaiterFunc(func(*engine.Record) { ended <- struct{}{} }))
+		}
+		if err := eng.SubmitBatch(t.Context(), runs); err != nil {
+			t.Fatal(err)
+		}
+		for range runs {
+			<-ended
+		}
+		stopped := make(chan error, 1)
+		go func() { stopped <- w.Stop(t.Context()) }()
+		time.Sleep(time.Second)
+		close(gate)
+		if err := <-stopped; err != nil {
+			t.Fatalf("Stop = %v", err)
+		}
+		nc, err := eng.Conn()
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer nc.Close()
+		js, err := jetstream.New(nc)
+		if err != nil {
+			t.Fatal(err)
+		}
+		s, err := js.Stream(t.Context(), "FAENA_STAGE")
+		if err != nil {
+			t.Fatal(err)
+		}
+		if i := s.CachedInfo().State; i.Msgs != 0 || i.LastSeq == 0 {
+			t.Errorf("%d of %d parts are left, want none of some", i.Msgs, i.LastSeq)
+		}
+	})
 }

@@ -147,6 +147,21 @@ func (f *flusher) stop() {
 	}
 }
 
+// beside does what may take its time and belongs to what is written: a worker that
+// stops waits for it.
+func (f *flusher) beside(do func()) {
+	f.mu.Lock()
+	f.writing++
+	f.mu.Unlock()
+	f.w.wg.Go(func() {
+		do()
+		f.mu.Lock()
+		f.writing--
+		f.mu.Unlock()
+		f.cond.Broadcast()
+	})
+}
+
 func (f *flusher) giveUp(n int) {
 	f.mu.Lock()
 	f.given += n
@@ -412,15 +427,7 @@ func (it *item) leaveLocked(done []*unit) []*unit {
 // were executed from there go before its manifest.
 func (w *worker) ackUnit(u *unit) {
 	if u.batch != "" {
-		w.mu.Lock()
-		w.expands++ // a stop waits for it
-		w.mu.Unlock()
-		w.wg.Go(func() {
-			w.dropBatch(u)
-			w.mu.Lock()
-			w.expands--
-			w.mu.Unlock()
-		})
+		w.flush.beside(func() { w.dropBatch(u) })
 		return
 	}
 	w.ack(u)

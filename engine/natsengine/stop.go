@@ -41,7 +41,6 @@ func (w *worker) stop(ctx context.Context) {
 		last, cancel := context.WithTimeout(w.e.ctx, afterCancel)
 		w.settleAll(last)
 		w.flush.drain(last)
-		w.settleAll(last) // batches whose last runs those were
 		w.e.objects.spent.drain(last)
 		cancel()
 		w.beat(true)

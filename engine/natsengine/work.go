@@ -54,7 +54,7 @@ type worker struct {
 	turned   time.Time          // when a tick last found that some had
 	turns    uint64             // runs that slots took or ended
 	seen     uint64             // of them by then
-	expands  int                // batches that are made messages, fed or dropped
+	expands  int                // batches that are made messages or fed
 	feeding  int                // batches that wait for few runs to be left
 	low      chan struct{}      // tells one of them
 	waking   bool               // a slot that waited has been told of runs, and has not come yet
