@@ -6,6 +6,7 @@ import (
 	"math"
 	"slices"
 	"strconv"
+	"sync"
 	"time"
 
 	"github.com/nats-io/nats.go"
@@ -107,8 +108,11 @@ func (h *holder) copies(ctx context.Context, from, upto uint64, take func(copied
 	}
 	upto = min(upto, newest.seq)
 	done := make(chan struct{})
+	var mu sync.Mutex // of what follows
 	over := false
 	t, err := h.e.tail(streamFailed, subjectFailed, from, func(m *nats.Msg, seq uint64, nanos int64) {
+		mu.Lock()
+		defer mu.Unlock()
 		if over {
 			return
 		}
@@ -131,11 +135,28 @@ func (h *holder) copies(ctx context.Context, from, upto uint64, take func(copied
 		return end, err
 	}
 	defer t.stop()
-	select {
-	case <-done:
-		return end, nil
-	case <-ctx.Done():
-		return copied{}, fmt.Errorf("read failed runs: %w", context.Cause(ctx))
+	look := time.NewTicker(recheck)
+	defer look.Stop()
+	for {
+		select {
+		case <-done:
+			return end, nil
+		case <-ctx.Done():
+			return copied{}, fmt.Errorf("read failed runs: %w", context.Cause(ctx))
+		case <-h.e.ctx.Done():
+			return copied{}, errClosed
+		case <-look.C:
+		}
+		newest, err := h.e.getLast(ctx, streamFailed, subjectFailed)
+		if err != nil {
+			return copied{}, err
+		}
+		mu.Lock()
+		if !over && (newest == nil || newest.seq <= end.seq) { // their time was over while they were read
+			over = true
+			close(done)
+		}
+		mu.Unlock()
 	}
 }
 
