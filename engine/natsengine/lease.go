@@ -320,6 +320,8 @@ const heldTold = 100 * time.Millisecond
 
 // beat tells holders what this node has and does.
 func (w *worker) beat(end bool) {
+	w.beats.Lock()
+	defer w.beats.Unlock()
 	b := beat{End: end, Node: engine.NodeInfo{ID: w.e.id, Name: w.o.Name, Version: w.o.Version, Since: w.e.since, Slots: w.o.Slots}}
 	w.mu.Lock()
 	b.Node.Busy, b.Node.Waiting = w.busy, w.waiting
@@ -357,6 +359,8 @@ func (it *item) live() liveRun {
 }
 
 func (w *worker) tellProgress() {
+	w.beats.Lock()
+	defer w.beats.Unlock()
 	var runs []liveRun
 	w.mu.Lock()
 	for _, it := range w.runs {

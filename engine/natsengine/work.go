@@ -62,6 +62,7 @@ type worker struct {
 	suspects suspects
 	gaps     gaps
 	handling chan struct{}   // of one Handle at a time
+	beats    sync.Mutex      // of telling what is under way, before mu: an older heartbeat must not come after, or amid, a newer one
 	paused   map[string]bool // queues
 	pauses   sync.Mutex      // of asking about them, before mu
 	done     chan struct{}
