@@ -164,7 +164,7 @@ func (e *Engine) open(ctx context.Context) error {
 	}
 	if flush != nil {
 		group := commit.New(func() error { return e.failing(flush()) }, func(mark uint64) {
-			if n := e.Engine; n != nil && e.o.Listen != "" {
+			if n := e.opened.Load(); n != nil && e.o.Listen != "" {
 				n.TellMark(mark)
 			}
 		})

@@ -146,6 +146,12 @@ func (e *Engine) open(ctx context.Context) error {
 	if e.pub, err = newPublisher(e.nc, e.cfg.Hook); err != nil {
 		return err
 	}
+	e.nc.SetDisconnectErrHandler(func(nc *nats.Conn, err error) { // only now: there is something to be told of it
+		e.disconnected(nc, err)
+		if !e.closed.Load() {
+			e.pub.disconnected()
+		}
+	})
 	if err := e.paces.start(e.nc); err != nil {
 		return err
 	}
@@ -191,9 +197,6 @@ func (e *Engine) disconnected(_ *nats.Conn, err error) {
 	}
 	e.log.Warn("disconnected from NATS", "error", err)
 	e.link.lost()
-	if e.pub != nil {
-		e.pub.disconnected()
-	}
 }
 
 func (e *Engine) reconnected(*nats.Conn) {

@@ -123,8 +123,9 @@ func (g *group) addSeq(ctx context.Context, w engine.Write, subject string, hdr 
 		err = p.nc.PublishMsg(&nats.Msg{Subject: subject, Reply: reply, Header: hdr, Data: data})
 	}
 	if err != nil {
-		p.drop(t)
-		g.settle(0, nil, err)
+		if p.drop(t).g != nil { // else the connection was lost meanwhile, and it is settled
+			g.settle(0, nil, err)
+		}
 		return fmt.Errorf("publish to %s: %w", subject, err)
 	}
 	return nil
