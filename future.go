@@ -72,16 +72,15 @@ type waiter future
 // Resolve implements engine.Waiter.
 func (w *waiter) Resolve(r *engine.Record) { (*future)(w).resolve(r) }
 
+// Stored implements engine.Forgetter.
+func (w *waiter) Stored() bool { return w.stored.Load() }
+
 // Forgotten implements engine.Forgetter.
-func (w *waiter) Forgotten() bool {
+func (w *waiter) Forgotten() {
 	f := (*future)(w)
-	if !f.stored.Load() {
-		return false
-	}
 	f.resolve(&engine.Record{ID: f.id, Task: f.task, State: Failed, Failure: &Failure{
 		Code: CodeNotFound, Message: "it is not known any more: it ended, and its retention passed, while the connection was lost",
 	}})
-	return true
 }
 
 // resolve is called by the engine with the run's end; the first one counts.

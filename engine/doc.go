@@ -64,9 +64,13 @@ type Waiter interface{ Resolve(r *Record) }
 
 // A Forgetter is a waiter that can wait for a run of which nobody knows any more,
 // as one that ended while the connection was lost, for longer than it was kept.
-// Forgotten then tells it so. It gives false, and waits on, if its run is only
-// about to be submitted.
-type Forgetter interface{ Forgotten() bool }
+// Stored tells whether its run has been stored: of one that is only about to be
+// submitted nobody knows, either. It is called first, and must not block. Forgotten
+// tells those whose run had been stored by then that it is not known any more.
+type Forgetter interface {
+	Stored() bool
+	Forgotten()
+}
 
 // WaiterFunc makes a waiter of a function.
 func WaiterFunc(fn func(*Record)) Waiter { return &waiterFunc{fn} }

@@ -426,13 +426,11 @@ func newWaiter(stored bool) *waiter {
 // Resolve implements engine.Waiter.
 func (w *waiter) Resolve(r *engine.Record) { w.end <- r }
 
+// Stored implements engine.Forgetter.
+func (w *waiter) Stored() bool { return w.stored }
+
 // Forgotten implements engine.Forgetter.
-func (w *waiter) Forgotten() bool {
-	if w.stored {
-		w.forgotten <- struct{}{}
-	}
-	return w.stored
-}
+func (w *waiter) Forgotten() { w.forgotten <- struct{}{} }
 
 // Whose connection was lost for longer than the run that it waits for was kept
 // waited for ever: the run's record had left the log.

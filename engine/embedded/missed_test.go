@@ -79,13 +79,11 @@ type later struct {
 // Resolve implements engine.Waiter.
 func (w *later) Resolve(r *engine.Record) { w.end <- r }
 
+// Stored implements engine.Forgetter.
+func (w *later) Stored() bool { return w.stored.Load() }
+
 // Forgotten implements engine.Forgetter.
-func (w *later) Forgotten() bool {
-	if w.stored.Load() {
-		w.forgotten <- struct{}{}
-	}
-	return w.stored.Load()
-}
+func (w *later) Forgotten() { w.forgotten <- struct{}{} }
 
 // A run was stored just after the index had said that it knew nothing of it: who
 // waited for it was told that it is forgotten.

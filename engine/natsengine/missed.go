@@ -56,6 +56,10 @@ func (f *follower) askMissed() error {
 		return err
 	}
 	for ids := range slices.Chunk(e.watches.open(), missedMost) {
+		stored := make([][]engine.Waiter, len(ids)) // before it is asked: what is stored meanwhile the answer may not know
+		for i, id := range ids {
+			stored[i] = e.watches.stored(id)
+		}
 		infos, err := e.Find(e.ctx, ids)
 		if err != nil {
 			return err
@@ -64,18 +68,12 @@ func (f *follower) askMissed() error {
 		for i := range infos {
 			known[infos[i].ID] = infos[i].State
 		}
-		for _, id := range ids {
-			state, ok := known[id]
-			switch {
-			case !ok: // yet, perhaps: to get it waits until the index knows all that is stored
-				if _, err := e.Get(e.ctx, id); engine.CodeOf(err) == engine.CodeNotFound {
-					e.watches.forgotten(id)
-				} else if err != nil {
-					return err
-				}
-			case !state.Terminal():
-			default:
-				if err := e.askEnd(id); err != nil {
+		for i, id := range ids {
+			switch state, ok := known[id]; {
+			case !ok:
+				e.watches.forgotten(id, stored[i])
+			case state.Terminal():
+				if err := e.askEnd(id, stored[i]); err != nil {
 					return err
 				}
 			}
@@ -99,8 +97,9 @@ func (f *follower) caughtUp(ctx context.Context) error {
 	return nil
 }
 
-// askEnd tells who waits for a run that has ended of its record.
-func (e *Engine) askEnd(id engine.ID) error {
+// askEnd tells who waits for a run that has ended of its record, and those for whom
+// it was stored if that has gone meanwhile.
+func (e *Engine) askEnd(id engine.ID, stored []engine.Waiter) error {
 	if !e.watches.ask(id) {
 		return nil // told meanwhile
 	}
@@ -111,7 +110,7 @@ func (e *Engine) askEnd(id engine.ID) error {
 	}
 	e.watches.release(id, r)
 	if engine.CodeOf(err) == engine.CodeNotFound {
-		e.watches.forgotten(id)
+		e.watches.forgotten(id, stored)
 		return nil
 	}
 	return err

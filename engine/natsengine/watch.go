@@ -117,23 +117,42 @@ func (w *watches) ask(id engine.ID) bool {
 	return true
 }
 
+// stored are those who wait for a run that has been stored, and can be told that
+// it is forgotten.
+func (w *watches) stored(id engine.ID) (who []engine.Waiter) {
+	s := w.shard(id)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	v := s.m[id]
+	add := func(one engine.Waiter) {
+		if f, ok := one.(engine.Forgetter); ok && f.Stored() {
+			who = append(who, one)
+		}
+	}
+	add(v.first)
+	if v.more != nil {
+		for _, one := range v.more.rest {
+			add(one)
+		}
+	}
+	return who
+}
+
 // forgotten tells those who wait for a run that nobody knows it. Attach asks for
 // itself.
-func (w *watches) forgotten(id engine.ID) {
+func (w *watches) forgotten(id engine.ID, who []engine.Waiter) {
 	s := w.shard(id)
 	s.mu.Lock()
 	v := s.m[id]
-	who := []engine.Waiter{v.first}
-	if v.more != nil {
-		who = append(who, v.more.rest...)
-	}
-	if v.more != nil && v.more.held > 0 {
-		who = nil
-	}
+	asks := v.more != nil && v.more.held > 0
 	s.mu.Unlock()
+	if asks {
+		return
+	}
 	for _, one := range who {
-		if f, ok := one.(engine.Forgetter); ok && f.Forgotten() {
+		if f, ok := one.(engine.Forgetter); ok {
 			w.remove(id, one)
+			f.Forgotten()
 		}
 	}
 }
