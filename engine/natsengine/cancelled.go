@@ -18,12 +18,13 @@ type cancelled struct {
 	w    *worker
 	tail *tail
 	mu   sync.RWMutex
-	ids  map[engine.ID]uint64 // sequences of their entries, 0 before they come
+	ids  map[engine.ID]uint64    // sequences of their entries, 0 before they come
+	bare map[engine.ID]time.Time // those without an entry, since when: it is about to come, or there will be none
 }
 
 // newCancelled makes an empty set. It may be added to before it follows.
 func newCancelled(w *worker) *cancelled {
-	return &cancelled{w: w, ids: map[engine.ID]uint64{}}
+	return &cancelled{w: w, ids: map[engine.ID]uint64{}, bare: map[engine.ID]time.Time{}}
 }
 
 // follow returns when all entries there are have been read.
@@ -66,12 +67,24 @@ func (c *cancelled) follow() error {
 
 func (c *cancelled) add(id engine.ID, seq uint64) {
 	c.mu.Lock()
+	defer c.mu.Unlock()
+	_, there := c.ids[id]
+	switch {
+	case seq != 0:
+		delete(c.bare, id)
+	case !there:
+		c.bare[id] = time.Now()
+	}
 	c.ids[id] = max(c.ids[id], seq)
-	c.mu.Unlock()
 }
 
-// pruneEvery is how often ids whose entries are gone are forgotten.
-const pruneEvery = time.Minute
+const (
+	// pruneEvery is how often ids whose entries are gone are forgotten.
+	pruneEvery = time.Minute
+	// bareFor is how long one is remembered that has none: a run that a worker ended
+	// because its parent was cancelled, or whose entry a power cut took.
+	bareFor = time.Hour
+)
 
 // prune forgets ids whose entries are gone, because their runs are.
 func (c *cancelled) prune() {
@@ -85,16 +98,22 @@ func (c *cancelled) prune() {
 	if err != nil {
 		return
 	}
-	c.forget(i.State.FirstSeq)
+	c.forget(i.State.FirstSeq, time.Now())
 }
 
-// forget drops ids whose entries stood before a sequence.
-func (c *cancelled) forget(before uint64) {
+// forget drops ids whose entries stood before a sequence, or have not come for long.
+func (c *cancelled) forget(before uint64, now time.Time) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	for id, seq := range c.ids {
 		if seq != 0 && seq < before {
 			delete(c.ids, id)
+		}
+	}
+	for id, at := range c.bare {
+		if now.Sub(at) > bareFor {
+			delete(c.ids, id)
+			delete(c.bare, id)
 		}
 	}
 }

@@ -23,9 +23,30 @@ func TestCancelledForgets(t *testing.T) {
 	c.add(kept, 7)
 	c.add(kept, 0)
 	c.add(log, 0) // its entry has not come yet
-	c.forget(7)
+	c.forget(7, time.Now())
 	if c.has(old) || !c.has(kept) || !c.has(log) {
 		t.Errorf("has old %v, kept %v, one without entry %v; want only the last two", c.has(old), c.has(kept), c.has(log))
+	}
+}
+
+// Runs that a worker had ended because their parent was cancelled have no entry:
+// they were remembered as long as the process lived.
+func TestCancelledForgetsWhatHasNoEntry(t *testing.T) {
+	t.Parallel()
+	ids := engine.NewIDs()
+	none, late := ids.New(), ids.New()
+	c := newCancelled(nil)
+	now := time.Now()
+	c.add(none, 0)
+	c.add(late, 0)
+	c.add(late, 7)
+	c.forget(1, now.Add(bareFor/2))
+	if !c.has(none) || !c.has(late) {
+		t.Errorf("has one without entry %v, one with %v after a while; want both", c.has(none), c.has(late))
+	}
+	c.forget(1, now.Add(bareFor+time.Minute))
+	if c.has(none) || !c.has(late) || len(c.ids) != 1 || len(c.bare) != 0 {
+		t.Errorf("has one without entry %v, one with %v at last, %d and %d in all; want only the latter", c.has(none), c.has(late), len(c.ids), len(c.bare))
 	}
 }
 
