@@ -81,10 +81,8 @@ func (n *nodes) take(b *beat) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	s := n.m[b.Node.ID]
-	if !b.Part {
-		delete(n.missing, b.Node.ID)
-	}
 	if b.End {
+		delete(n.missing, b.Node.ID)
 		if s != nil {
 			n.forget(b.Node.ID, s)
 		}
@@ -116,11 +114,15 @@ func (n *nodes) take(b *beat) {
 	if b.More {
 		return
 	}
+	if s.old == nil { // the first part was lost
+		return
+	}
 	for id := range s.old { // not before all parts are there: these runs would seem to be in nobody's hand
 		n.leave(s, id)
 		delete(s.held, id)
 	}
 	s.old = nil
+	delete(n.missing, b.Node.ID)
 }
 
 // leave notes that a run is not running on a node any more.
@@ -191,7 +193,9 @@ func (n *nodes) infos() []engine.NodeInfo {
 	defer n.mu.Unlock()
 	out := make([]engine.NodeInfo, 0, len(n.m))
 	for _, s := range n.m {
-		out = append(out, s.info)
+		if s.info.ID != "" { // else only progress has been heard so far
+			out = append(out, s.info)
+		}
 	}
 	slices.SortFunc(out, func(a, b engine.NodeInfo) int { return cmp.Or(cmp.Compare(a.Name, b.Name), cmp.Compare(a.ID, b.ID)) })
 	return out

@@ -1,0 +1,69 @@
+package natsengine //nolint:testpackage // what it tests is not to be seen from outside
+
+import (
+	"testing"
+
+	"github.com/faena-dev/faena/engine"
+)
+
+// As long as parts of a heartbeat are on their way, what the one before told counts.
+func TestHeartbeatInParts(t *testing.T) {
+	t.Parallel()
+	var n nodes
+	n.init()
+	ids := engine.NewIDs()
+	first, second, over := ids.New(), ids.New(), ids.New()
+	node := engine.NodeInfo{ID: "n"}
+	n.take(&beat{Node: node, Part: true, More: true, Runs: []liveRun{{ID: first}}})
+	if got := n.infos(); len(got) != 0 {
+		t.Errorf("infos of a node of which only progress is known = %+v, want none", got)
+	}
+	n.take(&beat{Node: node, Runs: []liveRun{{ID: first}, {ID: second, Held: true}, {ID: over}}})
+	for _, c := range []struct {
+		b    beat
+		want [3]bool // in its hand
+	}{
+		{beat{Node: node, More: true, Runs: []liveRun{{ID: second}}}, [3]bool{true, true, true}},
+		{beat{Node: node, Part: true, More: true, Runs: []liveRun{{ID: second}}}, [3]bool{true, true, true}}, // progress in between
+		{beat{Node: node, Part: true, Runs: []liveRun{{ID: first, Held: true}}}, [3]bool{true, true, false}},
+		{beat{Node: node, More: true}, [3]bool{true, true, false}}, // its other parts are lost
+		{beat{Node: node, Runs: []liveRun{{ID: second}}}, [3]bool{false, true, false}},
+		{beat{Node: node, End: true}, [3]bool{}},
+	} {
+		n.take(&c.b)
+		if got := [3]bool{n.heldBy(first, "") > 0, n.heldBy(second, "") > 0, n.heldBy(over, "") > 0}; got != c.want {
+			t.Errorf("after %+v the node has in hand %v, want %v", c.b, got, c.want)
+		}
+	}
+}
+
+// A node counted as heard when the first part of its heartbeat had come: runs that
+// the others tell of seemed to be in nobody's hand.
+func TestNodeIsHeardByAWholeHeartbeat(t *testing.T) {
+	t.Parallel()
+	node, id := engine.NodeInfo{ID: "n"}, engine.NewIDs().New()
+	for _, c := range []struct {
+		name  string
+		beats []beat
+		want  bool
+	}{
+		{"one part", []beat{{}}, true},
+		{"the first part", []beat{{More: true}}, false},
+		{"progress", []beat{{Part: true, More: true}}, false},
+		{"both parts", []beat{{More: true}, {Part: true}}, true},
+		{"progress in between", []beat{{More: true}, {Part: true, More: true}}, false},
+		{"the last part alone", []beat{{Part: true}}, false},
+		{"its end", []beat{{End: true}}, true},
+	} {
+		var n nodes
+		n.init()
+		n.missing[node.ID] = true
+		for _, b := range c.beats {
+			b.Node, b.Runs = node, []liveRun{{ID: id}}
+			n.take(&b)
+		}
+		if heard := !n.missing[node.ID]; heard != c.want {
+			t.Errorf("%s: it is heard: %v, want %v", c.name, heard, c.want)
+		}
+	}
+}
