@@ -6,6 +6,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"maps"
 	"slices"
 	"sync"
 	"time"
@@ -284,7 +285,7 @@ func (h *holder) coordinate() {
 	defer t.stop()
 	tick := time.NewTicker(100 * time.Millisecond)
 	defer tick.Stop()
-	for {
+	for tidied := time.Now(); ; {
 		select {
 		case <-e.ctx.Done():
 			return
@@ -292,6 +293,10 @@ func (h *holder) coordinate() {
 		}
 		h.nodes.reap()
 		h.noteMembers()
+		if now := time.Now(); now.Sub(tidied) >= tidyEvery {
+			tidied = now
+			h.tidyHomes()
+		}
 		if h.cfg.Alone || time.Since(e.since) > deadAfter {
 			h.takeOver()
 		}
@@ -321,6 +326,34 @@ func (h *holder) takeOver() {
 				h.e.log.Error("take over from a dead node", "run", o.id, "error", err)
 			}
 			return
+		}
+	}
+}
+
+// tidyEvery is how often entries of runs that have ended are forgotten.
+const tidyEvery = time.Minute
+
+// tidyHomes forgets the entries of runs that have ended: nobody says that these
+// have been dropped, and nobody takes over from a node that lives.
+func (h *holder) tidyHomes() {
+	read, old := h.position(posHome), map[engine.ID]*home{}
+	h.homes.mu.Lock()
+	for id, o := range h.homes.m {
+		if o.seq <= read { // else the index does not know the run yet, perhaps
+			old[id] = o
+		}
+	}
+	h.homes.mu.Unlock()
+	for ids := range slices.Chunk(slices.Collect(maps.Keys(old)), maxAtOnce) {
+		known, err := h.known(ids)
+		if err != nil {
+			h.e.logError("the index holder", "forget home entries", err)
+			return
+		}
+		for _, id := range ids {
+			if row := known[id]; row == nil || engine.State(row.State).Terminal() {
+				h.homes.drop(id, old[id])
+			}
 		}
 	}
 }

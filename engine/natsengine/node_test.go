@@ -1,9 +1,13 @@
 package natsengine //nolint:testpackage // what it tests is not to be seen from outside
 
 import (
+	"log/slog"
+	"path/filepath"
+	"sync"
 	"testing"
 
 	"github.com/faena-dev/faena/engine"
+	"github.com/faena-dev/faena/internal/index"
 )
 
 // As long as parts of a heartbeat are on their way, what the one before told counts.
@@ -65,5 +69,32 @@ func TestNodeIsHeardByAWholeHeartbeat(t *testing.T) {
 		if heard := !n.missing[node.ID]; heard != c.want {
 			t.Errorf("%s: it is heard: %v, want %v", c.name, heard, c.want)
 		}
+	}
+}
+
+// The entries of runs that had ended were kept as long as their node lived.
+func TestHomesForgetWhatHasEnded(t *testing.T) {
+	t.Parallel()
+	ix, err := index.Open(index.Options{
+		Path: filepath.Join(t.TempDir(), "index.db"), Terminal: func(s uint8) bool { return engine.State(s).Terminal() },
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer ix.Close() //nolint:errcheck // the test is over
+	h := &holder{e: &Engine{log: slog.New(slog.DiscardHandler), ctx: t.Context()}, ix: ix, applied: map[string]uint64{posHome: 4}}
+	h.cond = sync.NewCond(&h.mu)
+	ids := engine.NewIDs()
+	ended, open, gone, unread := ids.New(), ids.New(), ids.New(), ids.New()
+	h.homes.m = map[engine.ID]*home{ended: {seq: 1}, open: {seq: 2}, gone: {seq: 3}, unread: {seq: 5}}
+	if _, err := ix.Apply([]index.Change{{Pos: posLog, Seq: 1, Rows: []index.Row{
+		{ID: index.ID(ended), State: uint8(engine.Succeeded), Queue: "q", Task: "t"},
+		{ID: index.ID(open), State: uint8(engine.Queued), Queue: "q", Task: "t", Stream: srcHome},
+	}}}); err != nil {
+		t.Fatal(err)
+	}
+	h.tidyHomes()
+	if m := h.homes.m; len(m) != 2 || m[open] == nil || m[unread] == nil {
+		t.Errorf("entries of %v are left, want those of an open run and of one that the index has not read yet", m)
 	}
 }
