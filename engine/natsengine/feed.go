@@ -65,19 +65,29 @@ func (h *holder) takeQueue(pos string) func(*nats.Msg, uint64, int64) {
 	}
 }
 
+// batchFor is for how long it is tried to read a batch: until it is expanded, its
+// runs would count as unknown, and a server that starts anew is soon back.
+const batchFor = time.Minute
+
 // addBatch adds the runs of a batch that has not been expanded, all or none.
 func (h *holder) addBatch(c *change, dec *engine.Decoder, m manifest) {
 	c.rows = slices.Grow(c.rows, m.runs)
-	err := h.e.staged(h.e.ctx, m, func(part []byte) error {
-		h.addRuns(c, dec, part, srcStage, c.seq)
-		return nil
-	})
-	if err == nil {
-		return
-	}
-	c.rows = c.rows[:0]
-	if !errors.Is(err, errIncomplete) { // else it is expanded and gone, or was never whole
-		h.e.log.Error("read a batch for the index", "error", err)
+	for begun := time.Now(); ; {
+		err := h.e.staged(h.e.ctx, m, func(part []byte) error {
+			h.addRuns(c, dec, part, srcStage, c.seq)
+			return nil
+		})
+		if err == nil {
+			return
+		}
+		c.rows = c.rows[:0]
+		if errors.Is(err, errIncomplete) { // it is expanded and gone, or was never whole
+			return
+		}
+		h.e.logError("the index holder", "read a batch", err)
+		if time.Since(begun) > batchFor || sleep(h.e.ctx, retryPause) != nil {
+			return
+		}
 	}
 }
 
