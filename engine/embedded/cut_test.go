@@ -362,6 +362,61 @@ func TestWorkAwayFromItsQueueThroughAPowerCut(t *testing.T) {
 	m.want(id, end, `"worker's"`)
 }
 
+// apart is a value so large that it is stored apart.
+func apart() string { return `"` + strings.Repeat("x", 300<<10) + `"` }
+
+// An input that one server had stored was taken for stored when the next one, which
+// had lost it, committed the run.
+func TestLargeInputThroughAPowerCut(t *testing.T) {
+	t.Parallel()
+	for name, submit := range map[string]func(engine.Engine, context.Context, []engine.Run) error{
+		"alone": engine.Engine.Submit, "in a batch": engine.Engine.SubmitBatch,
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			m := newMachine(t)
+			defer m.close()
+			r, end, done := m.run("quick"), make(chan *engine.Record, 2), make(chan error, 1)
+			r.Input.Data = []byte(apart())
+			m.client.Watch(r.ID, engine.WaiterFunc(func(r *engine.Record) { end <- r }))
+			m.freeze()
+			go func() { done <- submit(m.client, t.Context(), []engine.Run{r}) }()
+			m.reads()
+			m.cut()
+			if err := <-done; err != nil {
+				t.Fatalf("Submit = %v", err)
+			}
+			m.worker(m.owner, `"second"`, nil)
+			m.want(r.ID, end, `"second"`)
+		})
+	}
+}
+
+// The same for an output: the run succeeded, and nobody had its result.
+func TestLargeOutputThroughAPowerCut(t *testing.T) {
+	t.Parallel()
+	m := newMachine(t)
+	defer m.close()
+	slow := make(chan struct{})
+	m.worker(m.client, apart(), slow)
+	_, end, err := m.submit(t.Context(), "slow")
+	if err != nil {
+		t.Fatalf("Submit = %v", err)
+	}
+	m.freeze()
+	close(slow)
+	m.reads()
+	m.cut()
+	select {
+	case r := <-end:
+		if out, err := m.client.Output(t.Context(), r); err != nil || string(out) != apart() {
+			t.Errorf("Output = %d bytes, %v, want %d", len(out), err, len(apart()))
+		}
+	case <-m.after(time.Minute):
+		t.Error("the client is not told of the end")
+	}
+}
+
 // A run of a message that a power cut took is under way at a worker that lives on.
 // When it ended the worker acknowledged the message that had taken the place of
 // that: of a run which was stored, and never executed.

@@ -28,10 +28,11 @@ func (w *worker) finish(it *item, out engine.Outcome, now time.Time) {
 		return
 	}
 	rec := w.record(it, next, now)
+	var large largeOutput
 	if next.State == engine.Succeeded {
 		rec.Output = engine.Value{Data: out.Output}
 		if len(out.Output) > maxInline {
-			v, err := w.putOutput(it, out.Output)
+			v, server, err := w.putOutput(it, out.Output)
 			if err != nil {
 				return
 			}
@@ -43,25 +44,36 @@ func (w *worker) finish(it *item, out engine.Outcome, now time.Time) {
 				return
 			}
 			rec.Output = v
+			if w.e.holder == nil { // whose disk has lost no power
+				large = largeOutput{server, out.Output}
+			}
 		}
 	}
-	w.flush.record(it, rec)
+	w.flush.add(job{it: it, kind: jobRecord, rec: rec, large: large})
+}
+
+// largeOutput is what is stored apart of a run, and the server that has it. It is
+// kept until the record is on disk: another server may not have it.
+type largeOutput struct {
+	server string
+	data   []byte
 }
 
 // putOutput stores a large result, for as long as it takes; one that is over the
 // limit it gives back empty. An error says that nothing is written any more.
-func (w *worker) putOutput(it *item, data []byte) (engine.Value, error) {
+func (w *worker) putOutput(it *item, data []byte) (v engine.Value, server string, err error) {
 	for {
-		v, err := w.e.objects.put(w.writes, w.e.objectName(it.run.ID, "out"), data)
+		server = w.e.server()
+		v, err = w.e.objects.put(w.writes, w.e.objectName(it.run.ID, "out"), data)
 		if err == nil || engine.CodeOf(err) == engine.CodeTooLarge {
-			return v, nil
+			return v, server, nil
 		}
 		if w.e.died(err) || w.writes.Err() != nil {
-			return v, err
+			return v, server, err
 		}
 		w.logError("store a large result", err)
 		if sleep(w.writes, retryPause) != nil {
-			return v, err
+			return v, server, err
 		}
 	}
 }

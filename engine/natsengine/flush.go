@@ -34,6 +34,8 @@ type job struct {
 	doubt bool // of the message in its place
 	rec   engine.Record
 	void  bool // as of the last try: the run has ended
+
+	large largeOutput // of the record; none for the owner of the disk
 }
 
 type jobKind uint8
@@ -282,7 +284,17 @@ func (f *flusher) try(jobs []job, buf *[]byte) error {
 // put writes the jobs that are not void, on one server.
 func (f *flusher) put(ctx context.Context, jobs []job, buf *[]byte) (server string, err error) {
 	w := f.w
+	for i := range jobs {
+		if err := f.store(ctx, &jobs[i]); err != nil {
+			return "", err
+		}
+	}
 	first := w.pub.group()
+	for i := range jobs {
+		if l := &jobs[i].large; l.data != nil && !jobs[i].void && l.server != first.server {
+			return "", errMoved
+		}
+	}
 	for i := range jobs {
 		if err := f.before(ctx, first, &jobs[i]); err != nil {
 			return "", err
@@ -323,6 +335,21 @@ func (f *flusher) put(ctx context.Context, jobs []job, buf *[]byte) (server stri
 		return "", errMoved
 	}
 	return g.server, w.e.commitLog(ctx, g.server, g.high)
+}
+
+// store stores a large output again, unless the server that is connected to has it.
+func (f *flusher) store(ctx context.Context, j *job) error {
+	e := f.w.e
+	if j.large.data == nil || j.void || e.still(j.large.server) == nil {
+		return nil
+	}
+	server := e.server()
+	v, err := e.objects.put(ctx, e.objectName(j.it.run.ID, "out"), j.large.data)
+	if err != nil {
+		return err
+	}
+	j.rec.Output, j.large.server = v, server
+	return nil
 }
 
 // before publishes what has to be there before the terminal record or instead

@@ -15,7 +15,8 @@ type submission struct {
 	calls int
 	*letters
 
-	server string // that it was published to
+	large  *largeInputs // of its runs; nil if there are none
+	server string       // that it was published to
 	done   chan struct{}
 	err    error
 }
@@ -98,7 +99,9 @@ func (s *submitter) recycle(l *letters) {
 // publish stores a submission's messages.
 func (e *Engine) publish(ctx context.Context, s *submission) error {
 	g := e.pub.group()
-	s.server = g.server
+	if s.server = g.server; s.large.gone(e, g.server) {
+		return errMoved
+	}
 	var err error
 	for i := range s.msgs {
 		m := &s.msgs[i]

@@ -17,6 +17,7 @@ const headerApart = "Faena-Value"
 // for it. Large ones before it are deleted after that.
 func (it *item) saveCheckpoint(ctx context.Context, data []byte) error {
 	e, h, name := it.w.e, nats.Header{}, ""
+	server := e.server()
 	if len(data) > maxInline {
 		if err := it.readSaved(ctx); err != nil {
 			return err
@@ -30,6 +31,9 @@ func (it *item) saveCheckpoint(ctx context.Context, data []byte) error {
 		data = nil
 	}
 	g := e.pub.group()
+	if name != "" && g.server != server { // which may have lost the value
+		return errMoved
+	}
 	if err := g.add(ctx, engine.WriteCheckpoint, subjectSaved+it.run.ID.String(), h, data); err != nil {
 		return err
 	}

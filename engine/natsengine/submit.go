@@ -41,17 +41,23 @@ func (e *Engine) Submit(ctx context.Context, runs []engine.Run) error {
 	if err := named(runs); err != nil {
 		return err
 	}
-	for i := range runs {
-		if err := e.prepare(ctx, &runs[i]); err != nil {
-			return err
-		}
+	large, err := e.prepare(ctx, runs)
+	if err != nil {
+		return err
 	}
-	err := e.submit.do(ctx, runs)
+	if large == nil {
+		err = e.submit.do(ctx, runs)
+	} else {
+		err = e.submitAlone(ctx, runs, large)
+	}
 	for errors.Is(err, errUnanswered) && ctx.Err() == nil && !e.died(err) {
 		if err := sleep(ctx, retryPause); err != nil {
 			return submitError(ctx, err)
 		}
-		err = e.submitAgain(ctx, runs)
+		for i := range runs {
+			runs[i].Doubt = true
+		}
+		err = e.submitAlone(ctx, runs, large)
 	}
 	return submitError(ctx, err)
 }
@@ -94,33 +100,79 @@ func (e *Engine) accepting() error {
 // nanoseconds in 64 bits.
 const maxDelay = 100 * 365 * 24 * time.Hour
 
-// prepare opens the run's queue and stores a large input apart.
-func (e *Engine) prepare(ctx context.Context, r *engine.Run) error {
+// prepare opens the runs' queues and stores large inputs apart.
+func (e *Engine) prepare(ctx context.Context, runs []engine.Run) (*largeInputs, error) {
+	var large *largeInputs
+	for i := range runs {
+		r := &runs[i]
+		if err := e.prepareOne(ctx, r); err != nil {
+			return nil, err
+		}
+		if len(r.Input.Data) > maxInline {
+			if large == nil {
+				large = &largeInputs{data: map[int][]byte{}}
+			}
+			large.data[i] = r.Input.Data
+		}
+	}
+	if large == nil {
+		return nil, nil //nolint:nilnil // none is the usual case
+	}
+	if err := e.store(ctx, runs, large); err != nil {
+		return nil, &engine.Error{Code: engine.CodeOf(err), Op: "submit", Err: err}
+	}
+	return large, nil
+}
+
+func (e *Engine) prepareOne(ctx context.Context, r *engine.Run) error {
 	if far := time.Now().Add(maxDelay); r.At > far.UnixMilli() {
 		return &engine.Error{Code: engine.CodeInvalid, Op: "submit", Err: fmt.Errorf("it would start at %s: want a time before %s", time.UnixMilli(r.At).UTC().Format(time.DateOnly), far.UTC().Format(time.DateOnly))}
 	}
-	if err := e.queue(ctx, r.Queue); err != nil {
-		return err
-	}
-	if len(r.Input.Data) <= maxInline {
+	return e.queue(ctx, r.Queue)
+}
+
+// largeInputs are those of a submission that are stored apart, by run. They are
+// kept until it is committed: if another server has taken the place of the one
+// that has stored them, they may be gone.
+type largeInputs struct {
+	server string // that has them
+	stored bool
+	data   map[int][]byte
+}
+
+// gone tells whether a server may not have them.
+func (l *largeInputs) gone(e *Engine, server string) bool {
+	return l != nil && e.holder == nil && (server == "" || l.server != server)
+}
+
+// store stores large inputs, unless the server that is connected to has them.
+func (e *Engine) store(ctx context.Context, runs []engine.Run, large *largeInputs) error {
+	server := e.server()
+	if large == nil || large.stored && !large.gone(e, server) {
 		return nil
 	}
-	v, err := e.objects.put(ctx, e.objectName(r.ID, "in"), r.Input.Data)
-	if err != nil {
-		return &engine.Error{Code: engine.CodeOf(err), Op: "submit", Err: err}
+	for i, data := range large.data {
+		v, err := e.objects.put(ctx, e.objectName(runs[i].ID, "in"), data)
+		if err != nil {
+			return err
+		}
+		runs[i].Input = v
 	}
-	r.Input = v
+	large.server, large.stored = server, true
 	return nil
 }
 
-// submitAgain publishes runs that may be stored already, and commits.
-func (e *Engine) submitAgain(ctx context.Context, runs []engine.Run) error {
-	s := &submission{letters: e.submit.letters()}
+// submitAlone publishes runs that may be stored already, or have large inputs, and
+// commits.
+func (e *Engine) submitAlone(ctx context.Context, runs []engine.Run, large *largeInputs) error {
+	if err := e.store(ctx, runs, large); err != nil {
+		return fmt.Errorf("%w: %w", errUnanswered, err)
+	}
+	s := &submission{letters: e.submit.letters(), large: large}
 	for i := range runs {
 		if err := e.queue(ctx, runs[i].Queue); err != nil {
 			return fmt.Errorf("%w: %w", errUnanswered, err)
 		}
-		runs[i].Doubt = true
 		s.add(&runs[i], 1)
 	}
 	if err := e.publish(ctx, s); err != nil {
@@ -154,16 +206,20 @@ func (e *Engine) SubmitBatch(ctx context.Context, runs []engine.Run) error {
 		if runs[i].Queue != runs[0].Queue {
 			return &engine.Error{Code: engine.CodeInvalid, Op: "submit batch", Err: fmt.Errorf("queues %q and %q: the runs of a batch share one queue", runs[0].Queue, runs[i].Queue)}
 		}
-		if err := e.prepare(ctx, &runs[i]); err != nil {
-			return err
-		}
+	}
+	large, err := e.prepare(ctx, runs)
+	if err != nil {
+		return err
 	}
 	for doubt := false; ; doubt = true {
 		err := e.queue(ctx, runs[0].Queue)
+		if err == nil {
+			err = e.store(ctx, runs, large)
+		}
 		if err != nil {
 			err = fmt.Errorf("%w: %w", errUnanswered, err)
 		} else {
-			err = e.submitBatch(ctx, runs, doubt)
+			err = e.submitBatch(ctx, runs, large, doubt)
 		}
 		if !errors.Is(err, errUnanswered) || ctx.Err() != nil || e.died(err) {
 			return submitError(ctx, err)
@@ -174,7 +230,7 @@ func (e *Engine) SubmitBatch(ctx context.Context, runs []engine.Run) error {
 	}
 }
 
-func (e *Engine) submitBatch(ctx context.Context, runs []engine.Run, doubt bool) error {
+func (e *Engine) submitBatch(ctx context.Context, runs []engine.Run, large *largeInputs, doubt bool) error {
 	var parts [][]byte
 	var b []byte
 	for i := range runs {
@@ -188,6 +244,9 @@ func (e *Engine) submitBatch(ctx context.Context, runs []engine.Run, doubt bool)
 	queue := runs[0].Queue
 	g := e.pub.group()
 	server := g.server
+	if large.gone(e, server) {
+		return errMoved
+	}
 	if len(parts) == 1 {
 		if err := g.add(ctx, engine.WriteEnvelope, queueSubject(queue), nil, parts[0]); err != nil {
 			return err
