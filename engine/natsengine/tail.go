@@ -195,7 +195,9 @@ func (t *tail) again() {
 			return
 		}
 		if !errors.Is(err, errNotConnected) {
-			t.e.log.Warn("subscribe again", "error", err)
+			if more, now := t.e.said.again("subscribe " + t.subject); now {
+				t.e.log.Warn("subscribe again", "error", err, "times_before", more)
+			}
 		}
 		if sleep(t.e.ctx, retryPause) != nil {
 			return
