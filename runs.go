@@ -165,8 +165,8 @@ func (n *Node) Get(ctx context.Context, id ID) (*Info, error) {
 // Page gives one page of the runs that q selects, newest first unless q.Order says
 // otherwise; the next one is got with q.Cursor set to Page.Next and the same conditions, until that is empty;
 // with others the error has CodeInvalid, as it has for a state that is none. Of each run it tells what is soon found:
-// no Parent, Attempts, Deadline, Waits, Input and Output, no Stack, the first 160
-// bytes of an error, and as Deaths those of an open run since it was queued last;
+// no Parent, Attempts, Deadline, Waits, Input and Output, no Stack, of an error
+// 160 bytes, with an ellipsis if that is not all, and as Deaths those of an open run since it was queued last;
 // Get tells all.
 func (n *Node) Page(ctx context.Context, q Query) (*Page, error) {
 	if n.unopened() {

@@ -2,6 +2,7 @@ package natsengine
 
 import (
 	"time"
+	"unicode/utf8"
 
 	"github.com/faena-dev/faena/engine"
 	"github.com/faena-dev/faena/internal/index"
@@ -83,13 +84,18 @@ func recordRow(r *engine.Record, seq uint64, off int) index.Row {
 	return row
 }
 
+// note is what the index keeps of a failure: one that is cut ends with an ellipsis.
 func note(f *engine.Failure) string {
-	const most = 160
+	const most, mark = 160, "…"
 	s := string(f.Code) + ": " + f.Message
-	if len(s) > most {
-		s = s[:most]
+	if len(s) <= most {
+		return s
 	}
-	return s
+	end := most - len(mark)
+	for end > 0 && !utf8.RuneStart(s[end]) {
+		end--
+	}
+	return s[:end] + mark
 }
 
 func rowTags(tags []engine.Tag) []index.Tag {
