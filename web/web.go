@@ -16,6 +16,7 @@ import (
 	"path"
 	"slices"
 	"strings"
+	"unicode"
 )
 
 //go:embed asset page text
@@ -123,7 +124,18 @@ func (p *Pages) Draw(page string, v View) ([]byte, error) {
 	if err := t.Execute(&b, v); err != nil {
 		return nil, fmt.Errorf("draw page %s: %w", page, err)
 	}
-	return b.Bytes(), nil
+	return clean(b.Bytes()), nil
+}
+
+// clean makes a space of each character that could steer how the text around it is
+// shown: templates have none, but what people give to runs may.
+func clean(page []byte) []byte {
+	return bytes.Map(func(r rune) rune {
+		if r != '\n' && r != '\t' && r != '\r' && unicode.In(r, unicode.Cc, unicode.Bidi_Control, unicode.Zl, unicode.Zp) {
+			return ' '
+		}
+		return r
+	}, page)
 }
 
 // Text is what pages say for a key, with its arguments in place.

@@ -7,6 +7,7 @@ import (
 	"strings"
 	"testing"
 	"time"
+	"unicode"
 
 	"github.com/faena-dev/faena"
 	"github.com/faena-dev/faena/web"
@@ -165,5 +166,39 @@ func TestDrawRun(t *testing.T) {
 	}
 	if _, err := p.Draw("home", v); err == nil {
 		t.Error("Draw(home) with a run's view = nil error, want one")
+	}
+}
+
+// Text of people's cannot turn around what stands beside it, nor steer a terminal
+// that shows the source.
+func TestTextOfRunsSteersNothing(t *testing.T) {
+	t.Parallel()
+	const evil = "a\u202eb\u2066c\u200fd\x1b[31me\u2028f\u0085g\x00h\xff"
+	in := faena.Info{
+		Task: evil, Queue: evil, State: faena.Failed, Node: evil, Waits: evil, Tags: map[string]string{evil: evil},
+		Progress: &faena.ProgressInfo{Done: 0.5, Text: evil},
+		Error:    &faena.Failure{Code: faena.CodeFailed, Message: evil, Stack: "one\n\ttwo " + evil},
+		Input:    []byte(`"` + evil + `"`), Output: []byte(`{"é": "` + evil + `"}`),
+	}
+	p := pages(t)
+	for page, v := range map[string]web.View{
+		"run":   &web.Run{Frame: web.Frame{Title: evil, Reasons: []string{evil}}, Run: in},
+		"runs":  &web.Runs{Runs: []faena.Info{in}, Only: web.Filter{Tag: evil}},
+		"tasks": &web.Tasks{Running: []web.Work{{Info: in}}, Finished: []web.Work{{Info: in, Last: &web.Result{Output: evil}}}},
+		"error": &web.Failed{Name: evil, Detail: evil, Remedy: evil},
+	} {
+		b, err := p.Draw(page, v)
+		if err != nil {
+			t.Errorf("Draw(%s) = %v", page, err)
+			continue
+		}
+		for i, r := range string(b) {
+			if r != '\n' && r != '\t' && unicode.In(r, unicode.Cc, unicode.Bidi_Control) {
+				t.Errorf("Draw(%s) has %U: %q", page, r, b[max(i-20, 0):i])
+			}
+		}
+		if page == "run" && (!strings.Contains(string(b), "one\n\ttwo a b c d [31me") || !strings.Contains(string(b), "é")) {
+			t.Errorf("Draw(run) = %s, want lines and letters as they are", b)
+		}
 	}
 }
