@@ -82,7 +82,8 @@ func TestNothingButATerminalIsOne(t *testing.T) {
 func TestSpan(t *testing.T) {
 	t.Parallel()
 	for d, want := range map[time.Duration]string{
-		0:                             "0µs",
+		0:                             "< 1 ms",
+		999 * time.Microsecond:        "< 1 ms",
 		250 * time.Millisecond:        "250ms",
 		1990 * time.Millisecond:       "1.9s",
 		42 * time.Second:              "42s",

@@ -10,7 +10,7 @@ func Ago(now, t time.Time) string {
 	switch d := now.Sub(t); {
 	case t.IsZero():
 		return ""
-	case d < 0:
+	case d <= -time.Millisecond:
 		return "in " + Span(-d)
 	case d < time.Second:
 		return "now"
@@ -24,7 +24,7 @@ func Span(d time.Duration) string {
 	const day = 24 * time.Hour
 	switch {
 	case d < time.Millisecond:
-		return fmt.Sprintf("%dµs", d.Microseconds())
+		return "< 1 ms" // as pages have it
 	case d < time.Second:
 		return fmt.Sprintf("%dms", d.Milliseconds())
 	case d < 10*time.Second:
