@@ -171,11 +171,11 @@ func (a *attempt) ended(err error) error {
 	var f *fault
 	switch cause := context.Cause(a); {
 	case errors.Is(cause, ErrCancelled):
-		f = newFault(CodeCancelled, fmt.Errorf("%w: %w", ErrCancelled, err))
+		f = newFault(CodeCancelled, ended(ErrCancelled.Error(), cause, err))
 	case errors.Is(cause, ErrTimeout):
-		f = newFault(CodeTimeout, fmt.Errorf("the attempt's timeout of %s has passed: %w", a.run.Timeout, err))
+		f = newFault(CodeTimeout, ended(fmt.Sprintf("the attempt's timeout of %s has passed", a.run.Timeout), cause, err))
 	case errors.Is(cause, ErrDeadline):
-		f = lasting(CodeDeadline, fmt.Errorf("%w: %w", ErrDeadline, err))
+		f = lasting(CodeDeadline, ended(ErrDeadline.Error(), cause, err))
 	default:
 		return err
 	}
@@ -184,6 +184,27 @@ func (a *attempt) ended(err error) error {
 	}
 	return f
 }
+
+// ended is a handler's error with what has ended its attempt before it, or in place
+// of the cause of that where the error ends with it.
+func ended(text string, cause, err error) error {
+	msg := fmt.Sprint(err) // which outlives an Error that panics
+	if before, ok := strings.CutSuffix(msg, cause.Error()); ok {
+		text = before + text
+	} else {
+		text += ": " + msg
+	}
+	return &endedError{text, [2]error{cause, err}}
+}
+
+// endedError is the error of an attempt that was ended.
+type endedError struct {
+	text string
+	errs [2]error // the cause, and the handler's
+}
+
+func (e *endedError) Error() string   { return e.text }
+func (e *endedError) Unwrap() []error { return e.errs[:] }
 
 func failure(err error) engine.Outcome {
 	f := &Failure{Code: CodeFailed, Message: clip(err.Error(), maxMessage)}

@@ -97,6 +97,10 @@ func TestOutcomes(t *testing.T) {
 			fn: until(faena.ErrTimeout), run: engine.Run{Timeout: time.Minute},
 			want: fail(faena.CodeTimeout, false, "the attempt's timeout of 1m0s has passed: context deadline exceeded"),
 		},
+		"timeout as its cause": {
+			fn:  func(ctx context.Context, _ point) (any, error) { <-ctx.Done(); return nil, context.Cause(ctx) },
+			run: engine.Run{Timeout: time.Minute}, want: fail(faena.CodeTimeout, false, "the attempt's timeout of 1m0s has passed"),
+		},
 		"timeout unnoticed": {
 			fn: func(context.Context, point) (any, error) { time.Sleep(time.Hour); return nil, bad }, run: engine.Run{Timeout: time.Minute},
 			want: fail(faena.CodeTimeout, false, "the attempt's timeout of 1m0s has passed: bad"),
@@ -108,6 +112,17 @@ func TestOutcomes(t *testing.T) {
 		"deadline": {
 			fn: until(faena.ErrDeadline), run: engine.Run{Timeout: time.Hour, Deadline: 1}, // replaced below
 			want: fail(faena.CodeDeadline, true, "the run's deadline has passed: context deadline exceeded"),
+		},
+		"deadline as its cause": {
+			fn:  func(ctx context.Context, _ point) (any, error) { <-ctx.Done(); return nil, context.Cause(ctx) },
+			run: engine.Run{Deadline: 1}, want: fail(faena.CodeDeadline, true, "the run's deadline has passed"),
+		},
+		"deadline and where": {
+			fn: func(ctx context.Context, _ point) (any, error) {
+				<-ctx.Done()
+				return nil, fmt.Errorf("fetch: %w", context.Cause(ctx))
+			},
+			run: engine.Run{Deadline: 1}, want: fail(faena.CodeDeadline, true, "fetch: the run's deadline has passed"),
 		},
 		"deadline, but done": {
 			fn: func(context.Context, point) (any, error) { time.Sleep(time.Hour); return 1, nil }, run: engine.Run{Deadline: 1},
