@@ -207,6 +207,8 @@ func (w *worker) redirect(resp *http.Response, p *Page) {
 	}
 	p.Redirect = to
 	switch {
+	case to == p.URL:
+		p.Error = "redirects to itself"
 	case p.Hops >= MaxHops:
 		p.Error = fmt.Sprintf("more than %d redirects", MaxHops)
 	case !w.scope.Has(to):

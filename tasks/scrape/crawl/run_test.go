@@ -144,7 +144,7 @@ func TestRedirects(t *testing.T) {
 		"/r1":      {Status: 302, Depth: 1, Redirect: s.URL + "/r2"},
 		"/r2":      {Status: 302, Depth: 1, Redirect: s.URL + "/end", Hops: 1},
 		"/loop2":   {Status: 302, Depth: 1, Redirect: s.URL + "/loop1", Hops: 1},
-		"/self":    {Status: 302, Depth: 1, Redirect: s.URL + "/self"},
+		"/self":    {Status: 302, Depth: 1, Redirect: s.URL + "/self", Error: "redirects to itself"},
 		"/far":     {Status: 302, Depth: 1, Redirect: "http://other.invalid/x", Skipped: crawl.SkippedHost},
 		"/bad":     {Status: 302, Depth: 1, Error: `redirect to "mailto:x@example.com", which is no web address`},
 		"/long/10": {Status: 302, Depth: 1, Redirect: s.URL + "/long/11", Hops: 10, Error: "more than 10 redirects"},
