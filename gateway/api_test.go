@@ -36,7 +36,7 @@ func TestSubmitAndRead(t *testing.T) {
 	if got, want := strings.ReplaceAll(out.Body.String(), " ", ""), `{"n":12345678901234567890}`; out.Code != http.StatusOK || got != want {
 		t.Errorf("output = %d %s, want %s", out.Code, got, want)
 	}
-	if p := read[gateway.Problem](t, send(g, "GET", w.Header().Get("Location")+"/input", ""), http.StatusNotFound); !strings.Contains(p.Detail, "gone") {
+	if p := read[gateway.Problem](t, send(g, "GET", w.Header().Get("Location")+"/input", ""), http.StatusNotFound); !strings.Contains(p.Detail, "gone") || !strings.Contains(p.Remedy, "not kept once its run has succeeded") {
 		t.Errorf("input of a run that has succeeded = %+v, want that it is gone", p)
 	}
 	later := read[faena.Info](t, send(g, "POST", "/api/v1/runs", `{"task": "echo", "delay": "1h", "queue": "quick", "attempts": 2, "backoff": "3s", "timeout": "1m"}`), http.StatusCreated)
@@ -225,23 +225,23 @@ func TestBadInput(t *testing.T) {
 		"two objects":       {`{"task": "echo"} {}`, "", 400, "json", "goes on"},
 		"broken input":      {`{"task": "echo", "input": {]}`, "", 400, "json", "column 28"},
 		"deep":              {`{"task": "echo", "input": ` + strings.Repeat("[", 20000) + strings.Repeat("]", 20000) + "}", "", 400, "json", "depth"},
-		"an array":          {`[]`, "", 422, "invalid", "want an object, got array"},
+		"an array":          {`[]`, "", 422, "invalid", "want an object, got a list"},
 		"null":              {`null`, "", 422, "invalid", "body.task"},
 		"no task":           {`{"input": 1}`, "", 422, "invalid", "body.task"},
-		"task of number":    {`{"task": 7}`, "", 422, "invalid", "body.task: want a string, got number"},
-		"tags of array":     {`{"task": "echo", "tags": ["a"]}`, "", 422, "invalid", "body.tags: want an object, got array"},
-		"attempts of text":  {`{"task": "echo", "attempts": "3"}`, "", 422, "invalid", "body.attempts: want a whole number, got string"},
+		"task of number":    {`{"task": 7}`, "", 422, "invalid", "body.task: want text, got a number"},
+		"tags of array":     {`{"task": "echo", "tags": ["a"]}`, "", 422, "invalid", "body.tags: want an object, got a list"},
+		"attempts of text":  {`{"task": "echo", "attempts": "3"}`, "", 422, "invalid", "body.attempts: want a whole number, got text"},
 		"attempts of part":  {`{"task": "echo", "attempts": 1.5}`, "", 422, "invalid", "body.attempts"},
-		"endless attempts":  {`{"task": "echo", "attempts": ` + strings.Repeat("9", 1000) + `}`, "", 422, "invalid", "got number " + strings.Repeat("9", 57) + "..."},
+		"endless attempts":  {`{"task": "echo", "attempts": ` + strings.Repeat("9", 1000) + `}`, "", 422, "invalid", "got " + strings.Repeat("9", 64) + "..."},
 		"no attempts":       {`{"task": "echo", "attempts": 0}`, "", 422, "invalid", "1 to 65535"},
 		"unknown field":     {`{"task": "echo", "inputs": 1}`, "", 422, "invalid", "body.inputs: there is no such field"},
 		"odd task":          {`{"task": "a b"}`, "", 422, "invalid", "a b"},
 		"odd queue":         {`{"task": "echo", "queue": "../x"}`, "", 422, "invalid", "../x"},
 		"odd tag":           {`{"task": "echo", "tags": {"": "x"}}`, "", 422, "invalid", "tag"},
-		"tag of number":     {`{"task": "echo", "tags": {"b": 5, "a": "x"}}`, "", 422, "invalid", "body.tags.b: want a string, got number"},
+		"tag of number":     {`{"task": "echo", "tags": {"b": 5, "a": "x"}}`, "", 422, "invalid", "body.tags.b: want text, got a number"},
 		"field twice":       {`{"task": "echo", "input": {"\"": "\\", "task": 1, "a": 1, "a": 2}, "Task": "other"}`, "", 400, "json", "task is there twice"},
 		"tag twice":         {`{"task": "echo", "tags": {"a": "tags", "b": "1", "a" : "2"}}`, "", 400, "json", "tag a is there twice"},
-		"delay of number":   {`{"task": "echo", "delay": 5}`, "", 422, "invalid", "body.delay: want a string"},
+		"delay of number":   {`{"task": "echo", "delay": 5}`, "", 422, "invalid", "body.delay: want text"},
 		"delay of text":     {`{"task": "echo", "delay": "soon"}`, "", 422, "invalid", `"soon"`},
 		"negative delay":    {`{"task": "echo", "delay": "-5s"}`, "", 422, "invalid", `"-5s"`},
 		"delay and at":      {`{"task": "echo", "delay": "5s", "at": "2030-01-01T00:00:00Z"}`, "", 422, "invalid", "body.at"},
@@ -376,7 +376,7 @@ func TestBadBatchAndSelection(t *testing.T) {
 	g := onFake(t, &fake{}, gateway.Options{})
 	for body, says := range map[string]string{
 		`{"inputs": [1]}`: "body.task", `{"task": "x"}`: "body.inputs", `{"task": "x", "inputs": []}`: "body.inputs",
-		`{"task": "x", "inputs": {"a": 1}}`: "body.inputs: want an array", `{"task": "x", "inputs": [1], "wait": "1s"}`: "body.wait",
+		`{"task": "x", "inputs": {"a": 1}}`: "body.inputs: want a list", `{"task": "x", "inputs": [1], "wait": "1s"}`: "body.wait",
 	} {
 		if p := read[gateway.Problem](t, send(g, "POST", "/api/v1/runs:batch", body), http.StatusUnprocessableEntity); !strings.Contains(p.Detail, says) {
 			t.Errorf("batch %s: detail = %q, want %q in it", body, p.Detail, says)

@@ -163,29 +163,45 @@ const maxValue = 64
 
 func wrongType(b []byte, bad *json.UnmarshalTypeError) error {
 	if bad.Field == "" {
-		return wrong("body", "want an object, got "+bad.Value, "send a JSON object")
+		return wrong("body", "want an object, got "+found(bad.Value), "send a JSON object")
 	}
 	// a field of an embedded struct is named with that struct, which JSON has not
 	field := strings.TrimPrefix(bad.Field, "settings.")
 	if field == "tags" && bad.Type.Kind() == reflect.String {
 		field += badTag(b)
 	}
-	got := bad.Value
-	if len(got) > maxValue {
-		got = got[:maxValue] + "..." // a number: there is nothing to be cut in the middle
+	return wrong("body."+field, fmt.Sprintf("want %s, got %s", kindName(bad.Type), found(bad.Value)), "send a value of that type")
+}
+
+// found is what there was, by encoding/json's word for it.
+func found(value string) string {
+	kind, literal, _ := strings.Cut(value, " ")
+	switch {
+	case len(literal) > maxValue:
+		return literal[:maxValue] + "..." // a number: there is nothing to be cut in the middle
+	case literal != "":
+		return literal
+	case kind == "array":
+		return "a list"
+	case kind == "object":
+		return "an object"
+	case kind == "string":
+		return "text"
+	case kind == "bool":
+		return "true or false"
 	}
-	return wrong("body."+field, fmt.Sprintf("want %s, got %s", kindName(bad.Type), got), "send a value of that type")
+	return "a " + kind
 }
 
 // kindName is what JSON calls values of a type.
 func kindName(t reflect.Type) string {
 	switch t.Kind() {
 	case reflect.String:
-		return "a string"
+		return "text"
 	case reflect.Bool:
 		return "true or false"
 	case reflect.Slice, reflect.Array:
-		return "an array"
+		return "a list"
 	case reflect.Map, reflect.Struct:
 		return "an object"
 	case reflect.Pointer:

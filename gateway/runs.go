@@ -197,7 +197,24 @@ func (g *Gateway) get(w http.ResponseWriter, r *http.Request) error {
 }
 
 func (g *Gateway) input(w http.ResponseWriter, r *http.Request) error {
-	return value(w, r, g.node.Input)
+	return value(w, r, func(ctx context.Context, id faena.ID) (json.RawMessage, error) {
+		v, err := g.node.Input(ctx, id)
+		return v, g.goneInput(ctx, id, err)
+	})
+}
+
+// goneInput is an error about a run, with what is to be done if the run is there
+// and only its input is not.
+func (g *Gateway) goneInput(ctx context.Context, id faena.ID, err error) error {
+	if faena.CodeOf(err) != faena.CodeNotFound {
+		return err
+	}
+	if _, nerr := g.node.Get(ctx, id); nerr != nil {
+		return err
+	}
+	p := problemOf(err)
+	p.Remedy = "an input is not kept once its run has succeeded: whoever submitted the run has it"
+	return p
 }
 
 func (g *Gateway) output(w http.ResponseWriter, r *http.Request) error {
@@ -273,7 +290,7 @@ func (g *Gateway) retryRun(r *http.Request) (faena.ID, error) {
 	}
 	again, err := g.node.Retry(r.Context(), id)
 	if err != nil {
-		return id, err
+		return id, g.goneInput(r.Context(), id, err)
 	}
 	return again[0], nil
 }

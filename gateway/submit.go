@@ -237,7 +237,7 @@ func (g *Gateway) submitBatch(w http.ResponseWriter, r *http.Request) error {
 		return noTask()
 	}
 	if len(b.Inputs) == 0 {
-		return wrong("body.inputs", "there is none", "send an array with one input for each run")
+		return wrong("body.inputs", "there is none", "send a list with one input for each run")
 	}
 	opts, err := b.options()
 	if err != nil {
