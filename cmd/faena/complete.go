@@ -87,12 +87,17 @@ const offered = 30
 
 // from completes by what a server says, if it does so at once.
 func (a *app) from(r *remote, ask func(ctx context.Context, node *faena.Node) []string) cobra.CompletionFunc {
+	return a.fromOr(r, ask, nil)
+}
+
+// fromOr is from with what is offered where no server is found.
+func (a *app) fromOr(r *remote, ask func(ctx context.Context, node *faena.Node) []string, alone []string) cobra.CompletionFunc {
 	return func(cmd *cobra.Command, args []string, _ string) ([]string, cobra.ShellCompDirective) {
 		answer := make(chan []string, 1)
 		ctx, cancel := context.WithTimeout(cmd.Context(), askedWithin)
 		defer cancel()
 		go func() { // which may take longer than it was told to
-			var found []string
+			found := alone
 			if environment(cmd.Flags()) == nil {
 				if s, err := a.connect(ctx, r, faena.Options{Logger: slog.New(slog.DiscardHandler)}); err == nil {
 					found = ask(ctx, s.Node)
@@ -100,12 +105,12 @@ func (a *app) from(r *remote, ask func(ctx context.Context, node *faena.Node) []
 			}
 			answer <- found
 		}()
-		var found []string
+		found := alone
 		select {
 		case found = <-answer:
-		case <-ctx.Done(): // nothing is offered
+		case <-ctx.Done(): // it may be that nothing is offered
 		}
-		return slices.DeleteFunc(found, func(s string) bool {
+		return slices.DeleteFunc(slices.Clone(found), func(s string) bool {
 			name, _, _ := strings.Cut(s, "\t")
 			return slices.Contains(args, name)
 		}), cobra.ShellCompDirectiveNoFileComp
@@ -167,15 +172,20 @@ func recent(states ...faena.State) func(context.Context, *faena.Node) []string {
 	}
 }
 
-// tasks completes a task by those of this program.
-func (a *app) tasks(_ *cobra.Command, args []string, _ string) ([]string, cobra.ShellCompDirective) {
-	var names []string
-	if len(args) == 0 {
-		for _, h := range a.handlers() {
-			names = append(names, h.Task())
-		}
+// tasks completes a task by those that a server's workers execute, and without a
+// server by those of this program; parts of their work are for no person to submit.
+func (a *app) tasks(r *remote) cobra.CompletionFunc {
+	var own, parts []string
+	for _, d := range a.directs {
+		parts = append(parts, d.parts...)
 	}
-	return names, cobra.ShellCompDirectiveNoFileComp
+	part := func(task string) bool { return slices.Contains(parts, task) }
+	for _, h := range a.handlers() {
+		own = append(own, h.Task())
+	}
+	return one(a.fromOr(r, func(ctx context.Context, node *faena.Node) []string {
+		return slices.DeleteFunc(taskNames(ctx, node), part)
+	}, slices.DeleteFunc(own, part)))
 }
 
 // plainUsages takes the marks of names out of what flags do, for what shows it as

@@ -29,6 +29,8 @@ type direct struct {
 	slots int
 	// handlers execute the work's tasks.
 	handlers func() []faena.Handler
+	// parts are those tasks that only the others submit; nil if there are none.
+	parts []string
 	// first are what the first argument may be, for completion; nil if they are many.
 	first []string
 	// refused tells that a run of one of the tasks failed because its input asks for

@@ -27,6 +27,7 @@ A server refuses by a run that fails; the exit code is the same.`,
   faena factorial 1000000 -o million.txt
   faena factorial --digits 1000000000`,
 		handlers: func() []faena.Handler { return factorial.Handlers(factorial.Options{}) },
+		parts:    []string{factorial.Part.Name(), factorial.Multiply.Name(), factorial.Divide.Name(), factorial.Write.Name()},
 		refused:  factorialRefused,
 		setup: func(flags *pflag.FlagSet) func([]string) (job, error) {
 			name := flags.StringP("output", "o", "-", "`FILE` to write to; - is standard output")

@@ -6,7 +6,10 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
+	"slices"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -100,8 +103,8 @@ func (a *app) runsList() *cobra.Command {
 		Use: "list", Aliases: []string{"ls"}, Args: cobra.NoArgs,
 		Short: "List runs, newest first",
 		Long: `List runs, newest first. On a narrow terminal columns are left out and texts are
-cut; elsewhere, and with -o json, all is there that a list holds: of an error its
-first 160 bytes. "faena runs get" tells the rest.`,
+cut; elsewhere, and with -o json, all is there that a list holds: of an error 160
+bytes, with an ellipsis if that is not all. "faena runs get" tells the rest.`,
 		Example: `  faena runs list --state failed --since 24h
   faena runs list --task report --tag customer=acme -o json`,
 	}
@@ -347,11 +350,11 @@ func showRun(w io.Writer, colours bool, in *faena.Info) error {
 	add("retry of", in.RetryOf)
 	add("retried by", in.RetriedBy)
 	add("waits", in.Waits)
-	for k, v := range in.Tags {
-		add("tag", k+"="+v)
+	for _, k := range slices.Sorted(maps.Keys(in.Tags)) {
+		add("tag", k+"="+in.Tags[k])
 	}
 	if in.Error != nil {
-		add("error", string(in.Error.Code)+": "+in.Error.Message)
+		add("error", string(in.Error.Code)+": "+strings.TrimPrefix(in.Error.Message, string(in.Error.Code)+": ")) // a panic says so itself
 	}
 	add("input", oneLine(in.Input))
 	switch {

@@ -46,6 +46,7 @@ comes twice.`,
   faena scrape https://example.com/ --host www.example.com --max-pages 1000`,
 		slots:    scrapeSlots,
 		handlers: func() []faena.Handler { return scrape.Handlers(scrape.Options{UserAgent: userAgent()}) },
+		parts:    []string{scrape.Fetch.Name()},
 		setup: func(flags *pflag.FlagSet) func([]string) (job, error) {
 			var in scrape.Input
 			name := flags.StringP("output", "o", "-", "`FILE` to write to; - is standard output")

@@ -43,10 +43,10 @@ the task from, unless --wait is given: then the run waits for one.`,
 		Example: `  faena run report --input '{"month": 5}'
   faena run report --input @month.json --detach
   generate | faena run report --input - --tag customer=acme`,
-		Args:              exactly(1, "one TASK", "faena run report --input '{\"month\": 5}'"),
-		ValidArgsFunction: a.tasks,
+		Args: exactly(1, "one TASK", "faena run report --input '{\"month\": 5}'"),
 	}
 	s := &submission{remote: serverFlags(cmd.Flags())}
+	cmd.ValidArgsFunction = a.tasks(s.remote)
 	f := cmd.Flags()
 	f.StringVarP(&s.input, "input", "i", "null", "`JSON`, @file with it, or - for standard input")
 	f.BoolVar(&s.unknown, "wait", false, "accept a task or --queue that no live worker takes, and wait for one")
