@@ -145,7 +145,7 @@ func (a *app) here(ctx context.Context, d *direct, j job) error {
 	ctx = room.ctx
 	s, err := a.start(ctx, d, dir, room)
 	if err == nil {
-		err = a.work(ctx, s.Node, j, dir, inThisProcess(dir))
+		err = nameless(a.work(ctx, s.Node, j, dir, inThisProcess(dir)))
 		if f, ok := errors.AsType[*fault](context.Cause(ctx)); ok && err != nil {
 			err = f
 		}
@@ -164,6 +164,20 @@ func (a *app) here(ctx context.Context, d *direct, j job) error {
 		a.note("resume by: faena resume %s", dir.ID)
 		return err
 	}
+}
+
+// nameless is an error of work without the id of its run, which nobody can look up
+// once it has failed here.
+func nameless(err error) error {
+	f, ok := errors.AsType[*fault](err)
+	if !ok {
+		return err
+	}
+	e, ok := errors.AsType[*faena.Error](f.err)
+	if !ok || e.Err == nil || !strings.HasPrefix(e.Op, "run ") || e.Error() != f.Error() {
+		return err
+	}
+	return &fault{f.exit, &faena.Error{Code: e.Code, Err: e.Err, Stack: e.Stack}}
 }
 
 // noPlace says what to do where the work cannot be kept.
