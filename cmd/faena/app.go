@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"runtime/debug"
 	"strings"
+	"sync/atomic"
 
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
@@ -24,8 +25,9 @@ type app struct {
 	args    []string
 	directs []direct
 	root    *cobra.Command
-	begun   bool         // a command is being executed: errors are no longer of the command line
-	resumed *workdir.Dir // what a direct command goes on with
+	begun   bool                        // a command is being executed: errors are no longer of the command line
+	resumed *workdir.Dir                // what a direct command goes on with
+	beside  atomic.Pointer[screen.Bars] // what is shown while work is waited for
 }
 
 // Groups of commands in the help.
@@ -118,6 +120,11 @@ func (a *app) complain(ctx context.Context, err error) {
 // note tells something that is no error.
 func (a *app) note(format string, args ...any) {
 	fmt.Fprintf(a.err, "faena: "+format+"\n", args...) //nolint:errcheck // to people
+}
+
+// aside is note while a bar may be shown.
+func (a *app) aside(text string) {
+	fmt.Fprintf(a.beside.Load().Over(a.err), "faena: %s\n", text) //nolint:errcheck // to people
 }
 
 // env marks a flag as one that the environment can give.

@@ -197,7 +197,7 @@ func (a *app) connectAs(ctx context.Context, r *remote, opts faena.Options, as f
 		return nil, err
 	}
 	if opts.Logger == nil {
-		opts.Logger = a.quiet()
+		opts.Logger = slog.New(away{a})
 	}
 	opts.Version = programVersion()
 	eng, err := natsengine.Connect(ctx, at.URL, natsengine.Options{
@@ -235,6 +235,22 @@ func unreached(err error) error {
 	}
 	return &faena.Error{Code: e.Code, Op: e.Op, Err: err}
 }
+
+// away is the log of a client. Its engine tries again whatever goes wrong while the
+// server is away, and of that people need to know but that it is.
+type away struct{ app *app }
+
+func (away) Enabled(_ context.Context, level slog.Level) bool { return level == slog.LevelWarn }
+
+func (h away) Handle(_ context.Context, r slog.Record) error {
+	if strings.HasPrefix(r.Message, "disconnected") { // as the engine has it: its client is not known here
+		h.app.aside("the server does not answer; waiting for it")
+	}
+	return nil
+}
+
+func (h away) WithAttrs([]slog.Attr) slog.Handler { return h }
+func (h away) WithGroup(string) slog.Handler      { return h }
 
 // quiet logs nothing but what went wrong.
 func (a *app) quiet() *slog.Logger {

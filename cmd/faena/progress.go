@@ -27,6 +27,7 @@ func (a *app) watched(ctx context.Context, node *faena.Node, j job, bars *screen
 	if screen.IsTerminal(a.out) {
 		over.out = bars.Over(over.out)
 	}
+	a.beside.Store(bars)
 	stop := make(chan struct{})
 	var wg sync.WaitGroup
 	wg.Go(func() { showProgress(ctx, node, j, bars, over, slow, stop) })
