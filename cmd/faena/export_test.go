@@ -32,6 +32,7 @@ var (
 	ServerURL   = serverURL
 	SamePlace   = samePlace
 	CommandLine = commandLine
+	ShowRun     = showRun
 
 	ScrapeSummary = scrapeSummary
 )
