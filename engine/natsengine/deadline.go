@@ -153,7 +153,7 @@ func (h *holder) loadDeadlines(ctx context.Context) error {
 func (h *holder) endLate(ctx context.Context, now time.Time) error {
 	for again := []deadline(nil); ; {
 		due := h.deadlines.due(now)
-		busy, err := h.endOverdue(ctx, due)
+		busy, err := h.endOverdue(ctx, now, due)
 		if again = append(again, busy...); err == nil && len(due) == maxAtOnce {
 			continue
 		}
@@ -164,8 +164,11 @@ func (h *holder) endLate(ctx context.Context, now time.Time) error {
 	}
 }
 
+// indexLag is how long a run that the index does not know may still come.
+const indexLag = time.Minute
+
 // endOverdue gives those that have not been ended and may have to be.
-func (h *holder) endOverdue(ctx context.Context, due []deadline) (left []deadline, err error) {
+func (h *holder) endOverdue(ctx context.Context, now time.Time, due []deadline) (left []deadline, err error) {
 	if len(due) == 0 {
 		return nil, nil
 	}
@@ -176,6 +179,10 @@ func (h *holder) endOverdue(ctx context.Context, due []deadline) (left []deadlin
 	rows, err := h.ix.Find(want)
 	if err != nil {
 		return due, fmt.Errorf("ask the index: %w", err)
+	}
+	known := make(map[engine.ID]bool, len(rows))
+	for i := range rows {
+		known[engine.ID(rows[i].ID)] = true
 	}
 	var late []*index.Row
 	for i := range rows {
@@ -188,7 +195,7 @@ func (h *holder) endOverdue(ctx context.Context, due []deadline) (left []deadlin
 		return due, err
 	}
 	for _, x := range due {
-		if h.nodes.executes(x.id) {
+		if h.nodes.executes(x.id) || !known[x.id] && now.UnixMilli()-x.ms < indexLag.Milliseconds() {
 			left = append(left, x)
 		}
 	}

@@ -112,8 +112,9 @@ func (w *worker) again(it *item, next engine.Next) {
 		it.started = time.Time{}
 		it.doubt = it.doubt || suspect // each of its starts is recorded: none is assumed
 		w.clearLocked(it)
+		back := it.settled // as of now: a stop that comes next hands it back itself
 		w.mu.Unlock()
-		if it.settled {
+		if back {
 			w.flush.requeue(it)
 			return
 		}

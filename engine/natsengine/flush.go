@@ -86,10 +86,12 @@ func (f *flusher) leave(it *item, kind jobKind) {
 	gap := it.gaps != f.w.gaps.look(now) // it may have been delivered before: what others made of it since is not known here
 	it.doubt = it.doubt || gap || it.lapsedLocked(now)
 	doubt := it.doubt
-	if kind == jobPark {
+	switch kind {
+	case jobPark:
 		doubt = gap || it.again // it may have begun
-	} else if kind == jobDelayed {
+	case jobDelayed:
 		doubt = gap && !it.taken // else it was executed here
+	case jobVoid, jobRecord, jobRequeue:
 	}
 	f.w.mu.Unlock()
 	f.add(job{it: it, kind: kind, doubt: doubt})
