@@ -11,12 +11,11 @@ import (
 	"sync"
 	"time"
 
-	"golang.org/x/sys/unix"
-
 	"github.com/faena-dev/faena"
 	"github.com/faena-dev/faena/engine"
 	"github.com/faena-dev/faena/engine/embedded"
 	"github.com/faena-dev/faena/engine/natsengine"
+	"golang.org/x/sys/unix"
 )
 
 // payload is 100 bytes as JSON.
