@@ -106,6 +106,9 @@ func (h *holder) writeEnds(ctx context.Context, rows []*index.Row, state engine.
 	if err := e.written(g.wait(ctx)); err != nil {
 		return err
 	}
+	if err := e.commit(ctx); e.written(err) != nil { // the copies, before what names them: it would be believed without
+		return err
+	}
 	seq, err := h.publishCancels(ctx, recs)
 	if err != nil {
 		return err

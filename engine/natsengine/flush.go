@@ -297,13 +297,21 @@ func (f *flusher) put(ctx context.Context, jobs []job, buf *[]byte) (server stri
 			return "", errMoved
 		}
 	}
+	copies := false
 	for i := range jobs {
-		if err := f.before(ctx, first, &jobs[i]); err != nil {
+		j := &jobs[i]
+		copies = copies || j.kind == jobRecord && !j.void && j.rec.State != engine.Succeeded
+		if err := f.before(ctx, first, j); err != nil {
 			return "", err
 		}
 	}
 	if err := first.wait(ctx); err != nil {
 		return "", err
+	}
+	if copies { // on disk before what names them: it would be believed without
+		if err := w.e.commitOn(ctx, first.server, 1); err != nil {
+			return "", err
+		}
 	}
 	g := w.pub.group()
 	seg := (*buf)[:0]

@@ -24,7 +24,11 @@ func (h *holder) stored(ctx context.Context, row *index.Row) (*engine.Run, *engi
 		if err != nil || m == nil {
 			return nil, nil, err
 		}
-		return readCopy(m.data)
+		run, rec, err := readCopy(m.data)
+		if err == nil && rec.ID != engine.ID(row.ID) { // the run's own was lost in a power cut, and its place is another's
+			return nil, nil, nil
+		}
+		return run, rec, err
 	case srcStage:
 		id, out := engine.ID(row.ID), map[engine.ID]*engine.Run{}
 		err := h.fromBatch(ctx, row.Queue, row.Seq, map[engine.ID]bool{id: true}, out)
