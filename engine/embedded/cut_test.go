@@ -12,8 +12,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/nats-io/nats.go/jetstream"
-
 	"github.com/faena-dev/faena/engine"
 	"github.com/faena-dev/faena/engine/embedded"
 	"github.com/faena-dev/faena/engine/natsengine"
@@ -114,15 +112,8 @@ func (m *machine) reads() {
 // untilGone waits until a run and all that stood beside it has left the log.
 func (m *machine) untilGone(id engine.ID) {
 	m.t.Helper()
-	nc, err := m.owner.Conn()
-	if err != nil {
-		m.t.Fatalf("Conn = %v", err)
-	}
-	defer nc.Close()
-	js, err := jetstream.New(nc)
-	if err != nil {
-		m.t.Fatal(err)
-	}
+	js, done := streams(m.t, m.owner)
+	defer done()
 	end := make(chan *engine.Record, 1)
 	if err := m.owner.Attach(m.t.Context(), id, engine.WaiterFunc(func(r *engine.Record) { end <- r })); err != nil {
 		m.t.Fatalf("Attach = %v", err)
@@ -153,15 +144,8 @@ func (m *machine) untilGone(id engine.ID) {
 // untilHome waits until all that was delivered has left its queue, or is done with.
 func (m *machine) untilHome() {
 	m.t.Helper()
-	nc, err := m.owner.Conn()
-	if err != nil {
-		m.t.Fatalf("Conn = %v", err)
-	}
-	defer nc.Close()
-	js, err := jetstream.New(nc)
-	if err != nil {
-		m.t.Fatal(err)
-	}
+	js, done := streams(m.t, m.owner)
+	defer done()
 	tick := time.NewTicker(20 * time.Millisecond)
 	defer tick.Stop()
 	for ; ; <-tick.C {

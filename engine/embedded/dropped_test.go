@@ -5,8 +5,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/nats-io/nats.go/jetstream"
-
 	"github.com/faena-dev/faena/engine"
 )
 
@@ -33,14 +31,7 @@ func TestStopDropsWhatABatchStaged(t *testing.T) {
 		t.Fatalf("SubmitBatch = %v", err)
 	}
 	h.work(ids)
-	nc, err := h.eng.Conn()
-	if err != nil {
-		t.Fatal(err)
-	}
-	js, err := jetstream.New(nc)
-	if err != nil {
-		t.Fatal(err)
-	}
+	js, done := streams(t, h.eng)
 	s, err := js.Stream(t.Context(), "FAENA_STAGE")
 	if err != nil {
 		t.Fatalf("look at the staged parts: %v", err)
@@ -48,7 +39,7 @@ func TestStopDropsWhatABatchStaged(t *testing.T) {
 	if n := s.CachedInfo().State.Msgs; n != 0 {
 		t.Errorf("%d staged messages are left, want none", n)
 	}
-	nc.Close()
+	done()
 	h.close()
 	if said := h.said.String(); strings.Contains(said, "level=ERROR") {
 		t.Errorf("it logs\n%s", said)

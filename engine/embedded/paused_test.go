@@ -32,15 +32,8 @@ func withParked(t *testing.T, fn func(p *parked)) {
 			t.Fatal(err)
 		}
 		defer eng.Close() //nolint:errcheck // the test is over
-		nc, err := eng.Conn()
-		if err != nil {
-			t.Fatal(err)
-		}
-		defer nc.Close()
-		js, err := jetstream.New(nc)
-		if err != nil {
-			t.Fatal(err)
-		}
+		js, done := streams(t, eng)
+		defer done()
 		p := &parked{t: t, eng: eng, js: js}
 		p.handle()
 		fn(p)

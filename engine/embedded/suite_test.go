@@ -7,6 +7,7 @@ import (
 	"testing/synctest"
 
 	"github.com/nats-io/nats-server/v2/server/ats"
+	"github.com/nats-io/nats.go/jetstream"
 
 	"github.com/faena-dev/faena/engine"
 	"github.com/faena-dev/faena/engine/embedded"
@@ -20,6 +21,19 @@ func bubble(t *testing.T, fn func(t *testing.T)) {
 	ats.Register()
 	defer ats.Unregister()
 	synctest.Test(t, fn)
+}
+
+// streams reaches an engine's streams, past it.
+func streams(t *testing.T, e *embedded.Engine) (js jetstream.JetStream, done func()) {
+	t.Helper()
+	nc, err := e.Conn()
+	if err != nil {
+		t.Fatalf("Conn = %v", err)
+	}
+	if js, err = jetstream.New(nc); err != nil {
+		t.Fatal(err)
+	}
+	return js, nc.Close
 }
 
 func open(ctx context.Context, o enginetest.Options) (engine.Engine, error) {

@@ -8,8 +8,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/nats-io/nats.go/jetstream"
-
 	"github.com/faena-dev/faena/engine"
 	"github.com/faena-dev/faena/engine/embedded"
 )
@@ -172,15 +170,8 @@ func TestWorkerDropsABatchBeforeItEnds(t *testing.T) {
 		if err := <-stopped; err != nil {
 			t.Fatalf("Stop = %v", err)
 		}
-		nc, err := eng.Conn()
-		if err != nil {
-			t.Fatal(err)
-		}
-		defer nc.Close()
-		js, err := jetstream.New(nc)
-		if err != nil {
-			t.Fatal(err)
-		}
+		js, done := streams(t, eng)
+		defer done()
 		s, err := js.Stream(t.Context(), "FAENA_STAGE")
 		if err != nil {
 			t.Fatal(err)

@@ -326,24 +326,24 @@ func (h *holder) counts() ([]engine.Count, error) {
 		}
 		return sum[k]
 	}
-	now := time.Now()
-	split := index.Query{States: []uint8{stateUntaken}, Order: index.ByAt, Limit: 1, Keep: func(r *index.Row) bool {
-		of(r.Queue, r.Task, stateOf(r, now)).N++
-		return false
-	}}
+	now, untaken := time.Now(), false
 	for _, c := range h.ix.Counts() {
 		if c.State == stateUntaken {
-			if c.N > 0 && split.Limit > 0 {
-				if _, _, err := h.ix.List(split); err != nil {
-					return nil, fmt.Errorf("ask the index: %w", err)
-				}
-				split.Limit = 0 // all are counted
-			}
+			untaken = untaken || c.N > 0
 			continue
 		}
 		n := of(c.Queue, c.Task, engine.State(c.State))
 		n.N += c.N
 		n.Finished += c.Ended
+	}
+	if untaken { // scheduled or queued, each by its own time
+		q := index.Query{States: []uint8{stateUntaken}, Order: index.ByAt, Keep: func(r *index.Row) bool {
+			of(r.Queue, r.Task, stateOf(r, now)).N++
+			return false
+		}}
+		if _, _, err := h.ix.List(q); err != nil {
+			return nil, fmt.Errorf("ask the index: %w", err)
+		}
 	}
 	for _, l := range h.nodes.underWay() {
 		rows, err := h.ix.Find([]index.ID{index.ID(l.ID)})
