@@ -430,6 +430,28 @@ func TestAMessageThatIsLostIsNotAcknowledged(t *testing.T) {
 	m.want(r.ID, end, `"worker's"`)
 }
 
+// A worker had asked for what it needs of the server right before the power cut took
+// that. It lived on, and was given no run whose time had come.
+func TestWorkerWhoseConsumersAreLost(t *testing.T) {
+	t.Parallel()
+	m := newMachine(t)
+	defer m.close()
+	m.freeze()
+	m.worker(m.client, `"worker's"`, nil)
+	m.cut()
+	for _, wait := range []time.Duration{0, 2 * time.Second} {
+		r, end := m.run("quick"), make(chan *engine.Record, 2)
+		if wait > 0 {
+			r.At = time.Now().Add(wait).UnixMilli()
+		}
+		m.client.Watch(r.ID, engine.WaiterFunc(func(r *engine.Record) { end <- r }))
+		if err := m.owner.Submit(t.Context(), []engine.Run{r}); err != nil {
+			t.Fatalf("Submit = %v", err)
+		}
+		m.want(r.ID, end, `"worker's"`)
+	}
+}
+
 // A server that is started anew and has lost nothing costs nobody anything.
 func TestConnectedThroughARestart(t *testing.T) {
 	t.Parallel()

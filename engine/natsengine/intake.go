@@ -67,6 +67,16 @@ func (in *intake) openIntake(ctx context.Context) error {
 	return nil
 }
 
+// remake makes an intake's consumer again if another server may have lost it, as in
+// a power cut right after it was made.
+func (in *intake) remake(ctx context.Context) error {
+	if err := in.w.e.queue(ctx, in.queue); err != nil {
+		return err
+	}
+	_, err := in.w.e.createBeside(ctx, in.queue, []*intake{in})
+	return err
+}
+
 // mark sets the bounds below which messages are in doubt: those older than the
 // server's last start may have been under way before it. Those up to the
 // consumer's last delivery by then, and some more because that is stored late,

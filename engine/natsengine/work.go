@@ -548,10 +548,11 @@ func (w *worker) reconnected() {
 	w.beat(false) // an owner that has started anew knows of nobody
 }
 
-// mark sets the bounds of intakes, for as long as it takes.
+// mark sets the bounds of intakes, whose consumers may have been lost, for as long as
+// it takes.
 func (w *worker) mark(ins []*intake) {
 	for _, in := range ins {
-		for in.mark(w.ctx) != nil {
+		for in.remake(w.ctx) != nil || in.mark(w.ctx) != nil {
 			if sleep(w.ctx, retryPause) != nil {
 				return
 			}
