@@ -430,6 +430,52 @@ func TestAMessageThatIsLostIsNotAcknowledged(t *testing.T) {
 	m.want(r.ID, end, `"worker's"`)
 }
 
+// A client that began when the server's machine lost power had asked where the log
+// ends, and followed it from there on, although it had become shorter: it was told of
+// no end until the log was as long again. The power cut comes at each connection that
+// it makes.
+func TestConnectThroughAPowerCut(t *testing.T) {
+	t.Parallel()
+	for at := range int64(3) { // for questions before, for all that follows, and for the log
+		t.Run(strconv.FormatInt(at, 10), func(t *testing.T) {
+			t.Parallel()
+			m := newMachine(t)
+			defer m.close()
+			slow := make(chan struct{})
+			m.worker(m.owner, `"first"`, slow)
+			for range 5 {
+				if _, _, err := m.submit(t.Context(), "slow"); err != nil {
+					t.Fatalf("Submit = %v", err)
+				}
+			}
+			m.freeze()
+			close(slow)
+			m.reads()
+			m.client.Close() //nolint:errcheck // another takes its place
+			var n atomic.Int64
+			client, err := embedded.JoinBy(t.Context(), func() *embedded.Engine {
+				if n.Add(1) == at+1 {
+					m.cut()
+				}
+				return m.now.Load()
+			}, m.owner.Secret())
+			if err != nil {
+				t.Fatalf("JoinBy = %v", err)
+			}
+			if m.client = client; n.Load() <= at {
+				t.Fatalf("%d connections: no power cut", n.Load())
+			}
+			r, end := m.run("quick"), make(chan *engine.Record, 2)
+			m.client.Watch(r.ID, engine.WaiterFunc(func(r *engine.Record) { end <- r }))
+			if err := m.client.Submit(t.Context(), []engine.Run{r}); err != nil {
+				t.Fatalf("Submit = %v", err)
+			}
+			m.worker(m.owner, `"second"`, nil)
+			m.want(r.ID, end, `"second"`)
+		})
+	}
+}
+
 // A worker had asked for what it needs of the server right before the power cut took
 // that. It lived on, and was given no run whose time had come.
 func TestWorkerWhoseConsumersAreLost(t *testing.T) {

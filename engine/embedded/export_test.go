@@ -49,15 +49,20 @@ func (t through) InProcessConn() (net.Conn, error) {
 
 // JoinAny is Join on whichever engine's server can be reached; none while at is nil.
 func JoinAny(ctx context.Context, at *atomic.Pointer[Engine], secret string) (*natsengine.Engine, error) {
+	return JoinBy(ctx, at.Load, secret)
+}
+
+// JoinBy is Join on the engine's server that at gives for each connection.
+func JoinBy(ctx context.Context, at func() *Engine, secret string) (*natsengine.Engine, error) {
 	return natsengine.Connect(ctx, "nats://in-process", natsengine.Options{
 		Token: secret, Name: "joined", Nats: []nats.Option{nats.InProcessServer(anyServer{at}), nats.ReconnectJitter(0, 0)},
 	})
 }
 
-type anyServer struct{ at *atomic.Pointer[Engine] }
+type anyServer struct{ at func() *Engine }
 
 func (s anyServer) InProcessConn() (net.Conn, error) {
-	e := s.at.Load()
+	e := s.at()
 	if e == nil {
 		return nil, errors.New("the machine is down")
 	}

@@ -106,7 +106,7 @@ func (t *tail) subscribe() error {
 	turn, known := t.turn, t.server
 	t.order.Unlock()
 	if server != known {
-		if err := t.move(server, known == ""); err != nil {
+		if err := t.move(server, known == "" && t.last.nanos == 0); err != nil {
 			return err
 		}
 	}
@@ -122,10 +122,11 @@ func (t *tail) subscribe() error {
 	return nil
 }
 
-// move goes to another server, and back to where its stream is as it was read.
-func (t *tail) move(server string, first bool) error {
+// move goes to another server, and back to where its stream is as it was read. Fresh
+// tells that nothing has been read, nor has the stream's end been looked at.
+func (t *tail) move(server string, fresh bool) error {
 	at := t.last
-	if !first {
+	if !fresh {
 		var lost bool
 		var err error
 		if at, lost, err = t.agreed(); err != nil {
