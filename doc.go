@@ -33,18 +33,18 @@
 //
 // Options are given at the definition as defaults and at the call to override.
 //
-//	Queue         "default"
-//	Retry         5 attempts, the first wait 1 s, doubled each time
-//	RetryCap      1 h
-//	Timeout       1 h per attempt
-//	Deadline      none
-//	In, At        at once
-//	Tags          none
-//	Keep          24 h if it succeeded or was cancelled, 30 days if it failed
-//	Window        64
-//	Detached      no
-//	Named         no
-//	AllowUnknown  no (it matters to [Node.Submit] alone)
+//	Queue          "default"
+//	Retry          5 attempts, the first wait 1 s, doubled each time
+//	RetryCap       1 h
+//	Timeout        1 h per attempt
+//	Deadline       none
+//	In, At         at once
+//	Tags           none
+//	Keep           24 h if it succeeded or was cancelled, 30 days if it failed
+//	Window         64
+//	Detached       no
+//	Named          no
+//	WaitForWorker  no (it matters to [Node.Submit] alone)
 //
 // Inputs and outputs are JSON, as encoding/json writes it.
 package faena

@@ -130,11 +130,11 @@ func ExampleKeep() {
 }
 
 // A run of a task that no live worker knows waits for one.
-func ExampleAllowUnknown() {
+func ExampleWaitForWorker() {
 	ctx := context.Background()
 	n, done := node()
 	defer done()
-	id, err := n.Submit(ctx, "later", json.RawMessage(`"x"`), faena.AllowUnknown())
+	id, err := n.Submit(ctx, "later", json.RawMessage(`"x"`), faena.WaitForWorker())
 	if err != nil {
 		panic(err)
 	}

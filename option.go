@@ -39,7 +39,7 @@ type settings struct {
 	named        string
 	window       int
 	detached     bool
-	allowUnknown bool
+	waitForWorker bool
 }
 
 func defaults() settings {
@@ -231,11 +231,11 @@ func Window(n int) Option {
 	}}
 }
 
-// AllowUnknown lets [Node.Submit] store a run whose task no live worker knows;
+// WaitForWorker lets [Node.Submit] store a run whose task no live worker knows;
 // the run waits until one does.
-func AllowUnknown() Option {
+func WaitForWorker() Option {
 	return Option{func(s *settings) error {
-		s.allowUnknown = true
+		s.waitForWorker = true
 		return nil
 	}}
 }

@@ -178,8 +178,8 @@ func TestZeroTaskIsRefused(t *testing.T) {
 			}
 			return err
 		},
-		"Submit":        func() error { _, err := n.Submit(t.Context(), "", nil, faena.AllowUnknown()); return err },
-		"SubmitBatch":   func() error { _, err := n.SubmitBatch(t.Context(), "", nil, faena.AllowUnknown()); return err },
+		"Submit":        func() error { _, err := n.Submit(t.Context(), "", nil, faena.WaitForWorker()); return err },
+		"SubmitBatch":   func() error { _, err := n.SubmitBatch(t.Context(), "", nil, faena.WaitForWorker()); return err },
 		"Handle":        func() error { return n.Handle(zero.With(nil)) },
 		"Batch of none": func() error { _, err := zero.Batch(t.Context(), n, nil); return err },
 	} {

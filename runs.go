@@ -27,7 +27,7 @@ const abandonTime = 10 * time.Second
 // task. An input that does not decode, or that the task's check refuses, is an
 // error with CodeInput where this node has a handler for the task; elsewhere the
 // run fails at its first attempt. A task that none of them knows is an error with CodeUnknownTask,
-// unless [AllowUnknown] is given.
+// unless [WaitForWorker] is given.
 func (n *Node) Submit(ctx context.Context, task string, input json.RawMessage, opts ...Option) (ID, error) {
 	ids, err := n.submitRaw(ctx, task, []json.RawMessage{input}, false, opts)
 	if err != nil {
@@ -115,14 +115,14 @@ type routes struct {
 
 // route chooses the queue of a task that is known by name only.
 func (n *Node) route(ctx context.Context, task string, s *settings) error {
-	if n.table.Load().handlers[task] != nil || s.allowUnknown && s.queue != "" {
+	if n.table.Load().handlers[task] != nil || s.waitForWorker && s.queue != "" {
 		return nil
 	}
 	queues, err := n.queuesOf(ctx, task)
 	switch {
-	case err != nil && !s.allowUnknown:
+	case err != nil && !s.waitForWorker:
 		return fmt.Errorf("see who knows task %s: %w", task, err)
-	case len(queues) == 0 && !s.allowUnknown:
+	case len(queues) == 0 && !s.waitForWorker:
 		return &Error{Code: CodeUnknownTask, Op: "submit " + task, Err: fmt.Errorf("no live worker knows task %q", task)}
 	case s.queue == "" && len(queues) > 0 && !slices.Contains(queues, DefaultQueue):
 		s.queue = queues[0]

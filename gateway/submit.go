@@ -59,7 +59,7 @@ func (s *settings) options() ([]faena.Option, error) {
 		opts = append(opts, faena.Tags(k, v))
 	}
 	if s.WaitForWorker {
-		opts = append(opts, faena.AllowUnknown())
+		opts = append(opts, faena.WaitForWorker())
 	}
 	more, err := s.times()
 	if err != nil {

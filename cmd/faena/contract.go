@@ -57,16 +57,16 @@ func (noWorker) Stop(context.Context) error { return nil }
 // unless told to wait, and a task that they take from other queues waits there.
 func (s *submitter) submit(ctx context.Context, task string, input []byte, o *submission, opts []faena.Option) (faena.ID, error) {
 	own, known := s.queues[task]
-	if !known && o.unknown {
-		return s.store(ctx, task, input, append(opts, faena.AllowUnknown()))
+	if !known && o.waitForWorker {
+		return s.store(ctx, task, input, append(opts, faena.WaitForWorker()))
 	}
 	queues, err := s.taken(ctx, task)
 	switch {
-	case err == nil && len(queues) > 0 && o.queue != "" && !o.unknown && !slices.Contains(queues, o.queue):
+	case err == nil && len(queues) > 0 && o.queue != "" && !o.waitForWorker && !slices.Contains(queues, o.queue):
 		return faena.ID{}, &faena.Error{Code: faena.CodeUnknownTask, Op: "submit " + task, Err: fmt.Errorf(
 			"no live worker takes task %q from queue %q, but from %s", task, o.queue, strings.Join(slices.Compact(slices.Sorted(slices.Values(queues))), ", "))}
 	case !known: // says the rest itself
-	case o.unknown && len(queues) == 0: // it may be that nobody could say
+	case o.waitForWorker && len(queues) == 0: // it may be that nobody could say
 	case err != nil:
 		return faena.ID{}, fmt.Errorf("see who knows task %s: %w", task, err)
 	case len(queues) == 0:

@@ -47,12 +47,12 @@ type selection struct {
 	tags        tags
 	since       time.Duration
 	limit       int
-	all         bool
+	retried     bool
 	cursor      string
 }
 
 func (s *selection) query(now time.Time) (faena.Query, error) {
-	q := faena.Query{Queue: s.queue, Task: s.task, Retried: s.all, Cursor: s.cursor}
+	q := faena.Query{Queue: s.queue, Task: s.task, Retried: s.retried, Cursor: s.cursor}
 	for _, name := range s.states {
 		state, err := faena.ParseState(name)
 		if err != nil {
@@ -117,7 +117,7 @@ bytes, with an ellipsis if that is not all. "faena runs get" tells the rest.`,
 	f.DurationVar(&s.since, "since", 0, "only submitted within this time")
 	f.IntVarP(&s.limit, "limit", "n", 20, "at most this many; 0 for all")
 	f.StringVar(&s.cursor, "cursor", "", "go on where a list with the same filters ended, by the `CURSOR` it named")
-	f.BoolVar(&s.all, "all", false, "also failed runs that were retried since")
+	f.BoolVar(&s.retried, "retried", false, "also failed runs that were retried since")
 	completeFlag(cmd, "queue", a.from(r, queueNames))
 	completeFlag(cmd, "task", a.from(r, taskNames))
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {

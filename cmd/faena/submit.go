@@ -23,7 +23,8 @@ type submission struct {
 	tags                tags
 	in, expire, timeout time.Duration
 	attempts            int
-	unknown, detach     bool
+	waitForWorker       bool
+	detach              bool
 }
 
 func (a *app) submit() *cobra.Command {
@@ -39,7 +40,7 @@ definition; those of other tasks have the library's, if nothing else is said. An
 input that does not fit a built-in task is refused before it is stored.
 
 A task that no live worker knows is refused, and so is a --queue that none takes
-the task from, unless --wait is given: then the run waits for one.`,
+the task from, unless --wait-for-worker is given: then the run waits for one.`,
 		Example: `  faena run report --input '{"month": 5}'
   faena run report --input @month.json --detach
   generate | faena run report --input - --tag customer=acme`,
@@ -49,7 +50,7 @@ the task from, unless --wait is given: then the run waits for one.`,
 	cmd.ValidArgsFunction = a.tasks(s.remote)
 	f := cmd.Flags()
 	f.StringVarP(&s.input, "input", "i", "null", "`JSON`, @file with it, or - for standard input")
-	f.BoolVar(&s.unknown, "wait", false, "accept a task or --queue that no live worker takes, and wait for one")
+	f.BoolVar(&s.waitForWorker, "wait-for-worker", false, "accept a task or --queue that no live worker takes, and wait for one")
 	f.BoolVarP(&s.detach, "detach", "d", false, "print the id and do not wait for the end")
 	f.StringVar(&s.queue, "queue", "", "`QUEUE` to wait in (default where workers take the task from)")
 	f.VarP(&s.tags, "tag", "t", "tag as `KEY=VALUE`, to filter by; may be repeated")
@@ -113,7 +114,7 @@ func (a *app) submitted(ctx context.Context, s *submission, task string, input j
 	switch faena.CodeOf(err) {
 	case "":
 	case faena.CodeUnknownTask:
-		return fmt.Errorf("%w: start a worker that does, or say --wait to let the run wait for one", err)
+		return fmt.Errorf("%w: start a worker that does, or say --wait-for-worker to let the run wait for one", err)
 	case faena.CodeTooLarge:
 		return oversized(strconv.Itoa(len(input)))
 	default:
