@@ -27,18 +27,18 @@ type Option struct{ set func(*settings) error }
 
 // settings are what options have set.
 type settings struct {
-	queue        string
-	retry        engine.Retry
-	timeout      time.Duration
-	deadline     time.Time
-	expire       time.Duration
-	at           time.Time
-	in           time.Duration
-	tags         []Tag
-	keep         [2]uint32
-	named        string
-	window       int
-	detached     bool
+	queue         string
+	retry         engine.Retry
+	timeout       time.Duration
+	deadline      time.Time
+	expire        time.Duration
+	at            time.Time
+	in            time.Duration
+	tags          []Tag
+	keep          [2]uint32
+	named         string
+	window        int
+	detached      bool
 	waitForWorker bool
 }
 
