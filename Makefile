@@ -30,7 +30,7 @@ test: deps lint ## All set-up, lint, tests, end to end
 
 .PHONY: test-race
 test-race: ## The tests under the race detector
-	CGO_ENABLED=1 go test -race -shuffle=on ./...
+	CGO_ENABLED=1 go test -race -shuffle=on -timeout=30m ./...
 
 .PHONY: test-e2e
 test-e2e: build ## Real processes, real time, kill -9
