@@ -75,11 +75,14 @@ func (g *Gateway) home(w http.ResponseWriter, r *http.Request) error {
 	var s *Status
 	v.Frame, s = g.frame(ctx, "home", "nav.home")
 	v.Live, v.Queues = true, s.Queues
-	sums, err := g.sums(ctx)
-	v.Note(err)
+	sums := map[faena.State]int64{}
 	for _, st := range faena.States() {
+		for i := range s.Queues { // of the same moment as their table
+			sums[st] += s.Queues[i].Counts[st.String()]
+		}
 		v.Counts = append(v.Counts, web.StateCount{State: st.String(), N: sums[st]})
 	}
+	var err error
 	v.Nodes, err = g.node.Nodes(ctx)
 	v.Note(err)
 	v.Failures, err = g.some(ctx, 5, faena.OrderEnded, faena.Failed)

@@ -24,7 +24,7 @@ func everyState(t *testing.T) *fake {
 	t.Helper()
 	ids, now := ids(t, len(faena.States())+1), time.Now()
 	f := &fake{infos: map[faena.ID]*faena.Info{}, status: faena.Status{Accepting: true, Durability: "strict", Verified: true}}
-	f.queues = []faena.QueueInfo{{Name: "q", Workers: 6, Counts: map[string]int64{"queued": 1, "running": 2, "waiting": 3, "scheduled": 4, "retrying": 5}}}
+	f.queues = []faena.QueueInfo{{Name: "most", Counts: map[string]int64{}}, {Name: "q", Workers: 6, Counts: map[string]int64{"queued": 1, "running": 2, "waiting": 3, "scheduled": 4, "retrying": 5}}}
 	for i, st := range faena.States() {
 		// half a minute is what the test may take before a page says something else
 		began, ended, at := now.Add(-90*time.Minute-30*time.Second), now.Add(-30*time.Minute-30*time.Second), now.Add(3*time.Hour+30*time.Second)
@@ -50,7 +50,9 @@ func everyState(t *testing.T) *fake {
 		}
 		f.runs = append(f.runs, in)
 		f.infos[in.ID] = &in
-		f.counts = append(f.counts, faena.Count{Queue: "q", Task: in.Task, State: st, N: 1234567 + int64(i)})
+		n := 1234567 + int64(i)
+		f.counts = append(f.counts, faena.Count{Queue: "q", Task: in.Task, State: st, N: n})
+		f.queues[0].Counts[st.String()] = n - f.queues[1].Counts[st.String()]
 	}
 	// an earlier end of the task that runs
 	ended := now.Add(-time.Hour)

@@ -43,7 +43,7 @@ func (g *Gateway) look(ctx context.Context) *Status {
 	ctx, cancel := context.WithTimeout(ctx, askTime)
 	defer cancel()
 	s := &Status{
-		State: "ok", Reasons: []string{}, Version: g.opts.Version, UptimeSeconds: time.Since(g.started).Round(time.Millisecond).Seconds(),
+		State: "ok", Reasons: []string{}, Version: g.opts.Version, UptimeSeconds: float64(time.Since(g.started).Milliseconds()) / 1000,
 		Requests: g.requests.Load(), Throughput: g.sampler.rate(time.Minute), Queues: []faena.QueueInfo{},
 	}
 	if e, err := g.node.Status(ctx); err != nil {
