@@ -142,9 +142,13 @@ func isLoopback(host string) bool {
 // session is an open node with what it stands on.
 type session struct {
 	*faena.Node
-	engine io.Closer
-	where  string
-	web    *web // nil but for a server
+	engine interface {
+		io.Closer
+		Done() <-chan struct{}
+		Err() error
+	}
+	where string
+	web   *web // nil but for a server
 }
 
 // Close ends the node, then the web server, which answers for as long as there is

@@ -281,7 +281,16 @@ gone start elsewhere within seconds. It shuts down as faena serve does.`,
 			return errors.Join(err, s.Close())
 		}
 		opts.Logger.InfoContext(cmd.Context(), "ready", "server", s.where, "version", programVersion())
-		return a.until(cmd.Context(), s, opts)
+		ctx, cancel := context.WithCancelCause(cmd.Context())
+		defer cancel(nil)
+		go func() {
+			select {
+			case <-s.engine.Done():
+				cancel(s.engine.Err())
+			case <-ctx.Done():
+			}
+		}()
+		return a.until(ctx, s, opts)
 	}
 	return cmd
 }

@@ -133,6 +133,7 @@ func (e *Engine) open(ctx context.Context) error {
 	if e.nc, err = e.cfg.Dial(nats.ReconnectHandler(e.reconnected), nats.DisconnectErrHandler(e.disconnected)); err != nil {
 		return err
 	}
+	e.nc.SetClosedHandler(e.abandoned)
 	if e.js, err = jetstream.New(e.nc); err != nil {
 		return fmt.Errorf("open JetStream: %w", err)
 	}
@@ -197,6 +198,19 @@ func (e *Engine) disconnected(_ *nats.Conn, err error) {
 	}
 	e.log.Warn("disconnected from NATS", "error", err)
 	e.link.lost()
+}
+
+// abandoned is told that the connection is not made again. The client library gives up
+// only where a server that is there refuses its secret, twice.
+func (e *Engine) abandoned(nc *nats.Conn) {
+	if e.closed.Load() {
+		return
+	}
+	err := nc.LastError()
+	if err == nil {
+		err = nats.ErrConnectionClosed
+	}
+	e.fatal(&engine.Error{Code: engine.CodeUnavailable, Op: "connect again", Err: fmt.Errorf("%w: the server has another secret now: give that one, from its data directory", err)})
 }
 
 func (e *Engine) reconnected(*nats.Conn) {
