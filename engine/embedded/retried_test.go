@@ -71,3 +71,36 @@ func TestARetryThatIsForgottenStillCounts(t *testing.T) {
 		}
 	})
 }
+
+// A failed child was not to be retried once its parent had been cancelled: each retry
+// was cancelled with that.
+func TestRetryOfAChildWhoseParentIsCancelled(t *testing.T) {
+	t.Parallel()
+	dir := filepath.Join(t.TempDir(), "data")
+	bubble(t, func(t *testing.T) {
+		owner, _ := ownerAlone(t, dir)
+		w := handling(t, owner, func(_ context.Context, a *engine.Attempt) engine.Outcome {
+			if a.Run.RetryOf.IsZero() {
+				return engine.Outcome{Permanent: true, Failure: &engine.Failure{Code: engine.CodePermanent, Message: "as planned"}}
+			}
+			return engine.Outcome{Output: []byte("1")}
+		})
+		parent, child := runOf(3600), runOf(3600)
+		parent.At, child.Parent = time.Now().Add(time.Hour).UnixMilli(), parent.ID
+		failed := ending(owner, child.ID)
+		submit(t, owner, parent, child)
+		<-failed
+		if _, err := owner.Cancel(t.Context(), []engine.ID{parent.ID}); err != nil {
+			t.Fatalf("Cancel = %v", err)
+		}
+		ids, err := owner.Retry(t.Context(), []engine.ID{child.ID})
+		if err != nil {
+			t.Fatalf("Retry = %v", err)
+		}
+		time.Sleep(5 * time.Second)
+		if i, err := owner.Get(t.Context(), ids[0]); err != nil || i.State != engine.Succeeded {
+			t.Errorf("Get of the retry = %+v, %v, want succeeded", i, err)
+		}
+		_ = w.Stop(t.Context())
+	})
+}

@@ -306,6 +306,7 @@ func (h *holder) again(ctx context.Context, row *index.Row) (*engine.Run, error)
 	}
 	run.ID, run.RetryOf = h.e.ids.New(), id
 	run.Rev, run.Attempt, run.Deaths, run.Doubt, run.At, run.Failure = 0, 0, 0, false, 0, nil
+	run.Detached = true // its parent waits for the run before, and may be cancelled by now
 	if run.Deadline != 0 && run.Deadline <= time.Now().UnixMilli() {
 		run.Deadline = 0
 	}

@@ -185,9 +185,13 @@ func (h *holder) endOverdue(ctx context.Context, now time.Time, due []deadline) 
 		known[engine.ID(rows[i].ID)] = true
 	}
 	var late []*index.Row
+	executed := map[engine.ID]bool{} // as of one look: a node that falls silent meanwhile has not ended its run
 	for i := range rows {
 		id := engine.ID(rows[i].ID)
-		if !engine.State(rows[i].State).Terminal() && !h.nodes.executes(id) {
+		if engine.State(rows[i].State).Terminal() {
+			continue
+		}
+		if executed[id] = h.nodes.executes(id); !executed[id] {
 			late = append(late, &rows[i])
 		}
 	}
@@ -195,7 +199,7 @@ func (h *holder) endOverdue(ctx context.Context, now time.Time, due []deadline) 
 		return due, err
 	}
 	for _, x := range due {
-		if h.nodes.executes(x.id) || !known[x.id] && now.UnixMilli()-x.ms < indexLag.Milliseconds() {
+		if executed[x.id] || !known[x.id] && now.UnixMilli()-x.ms < indexLag.Milliseconds() {
 			left = append(left, x)
 		}
 	}

@@ -252,7 +252,7 @@ func (f *flusher) try(jobs []job, buf *[]byte) error {
 		if j.void = j.kind == jobVoid || j.it.ended; j.it.ended { // a record would be void, and any other message would start what has ended
 			ended = max(ended, j.it.endedAt)
 		}
-		homed = homed || j.it.homed
+		homed = homed || j.it.entry
 		writes = writes || !j.void
 	}
 	w.mu.Unlock()
@@ -274,8 +274,18 @@ func (f *flusher) try(jobs []job, buf *[]byte) error {
 	if !homed {
 		return nil
 	}
-	if err := e.settle(ctx); err != nil { // before their entries go
-		return err
+	for { // before their entries go; what has been written is not written again for that
+		err := e.settle(ctx)
+		if err == nil {
+			break
+		}
+		if e.died(err) || ctx.Err() != nil || !writes || e.still(at) != nil {
+			return err
+		}
+		w.logError("sync before home entries are dropped", err)
+		if sleep(ctx, retryPause) != nil {
+			return err
+		}
 	}
 	if ended > 0 && e.still(on) != nil || writes && e.still(at) != nil {
 		return errMoved
@@ -403,12 +413,12 @@ func (f *flusher) before(ctx context.Context, g *group, j *job) error {
 func (w *worker) tidy(j *job) {
 	it := j.it
 	w.mu.Lock()
-	homed := it.homed
+	entry, entryAt := it.entry, it.entryAt
 	ended := j.kind == jobRecord && !j.void || it.ended && it.saved
 	saved := it.saved || it.run.Attempt > 1 || it.run.Deaths > 0
 	w.mu.Unlock()
-	if homed {
-		if err := w.e.discard(w.writes, streamHome, subjectHome+it.run.ID.String()); err != nil && w.e.written(err) != nil {
+	if entry {
+		if err := w.e.discardHome(w.writes, it.run.ID, entryAt); err != nil && w.e.written(err) != nil {
 			w.logError("drop a home entry", err)
 		}
 	}

@@ -254,7 +254,7 @@ func (w *worker) renew(now time.Time) {
 	for _, it := range dead {
 		why := it.overdue(now)
 		w.e.log.Error("an attempt did not end in time; its slot stays taken until it does", "run", it.run.ID, "task", it.run.Task, "error", why.Message)
-		w.finish(w.giveUp(it), engine.Outcome{Failure: why}, now)
+		w.wg.Go(func() { w.finish(w.giveUp(it), engine.Outcome{Failure: why}, now) }) // to save what it has may take its time
 	}
 }
 
@@ -283,7 +283,7 @@ func (w *worker) giveUp(it *item) *item {
 	next := &item{
 		w: w, u: it.u, off: it.off, step: it.step, counted: it.counted, run: it.run, doubt: it.doubt, again: it.again, noted: it.noted, lapses: it.lapses, gaps: it.gaps,
 		redelivered: it.redelivered, arrived: it.arrived, pace: it.pace, started: it.started, taken: true,
-		stopped: it.stopped, homed: it.homed, settled: true, ended: it.ended, endedAt: it.endedAt, saved: it.saved, twins: it.twins,
+		stopped: it.stopped, homed: it.homed, entry: it.entry, entryAt: it.entryAt, settled: true, ended: it.ended, endedAt: it.endedAt, saved: it.saved, twins: it.twins,
 		save: saver{read: it.save.read, apart: slices.Clone(it.save.apart)},
 	}
 	it.u, it.twins = nil, nil
@@ -463,10 +463,11 @@ func (w *worker) writeHomes(items []*item) {
 	e := w.e
 	g := w.pub.group()
 	var err error
-	for _, it := range items {
+	at := make([]uint64, len(items))
+	for i, it := range items {
 		r := it.run
 		r.Rev++
-		if err = g.add(w.ctx, engine.WriteHome, subjectHome+r.ID.String(), nats.Header{headerNode: {e.id}}, engine.AppendRun(nil, &r)); err != nil {
+		if err = g.addSeq(w.ctx, engine.WriteHome, subjectHome+r.ID.String(), nats.Header{headerNode: {e.id}}, engine.AppendRun(nil, &r), &at[i]); err != nil {
 			break
 		}
 	}
@@ -480,15 +481,19 @@ func (w *worker) writeHomes(items []*item) {
 		w.logError("move long runs out of their queues", err)
 	}
 	var acks []*unit
-	var gone []*item
+	gone := map[engine.ID]uint64{}
 	w.mu.Lock()
-	for _, it := range items {
+	for i, it := range items {
 		it.homing = false
+		seq := uint64(0) // whether it is stored is open
+		if err == nil {
+			seq = at[i]
+		}
 		if it.settled { // it ended meanwhile, and tidied up before this was written
-			gone = append(gone, it)
+			gone[it.run.ID] = seq
 			continue
 		}
-		if err != nil {
+		if it.entry, it.entryAt = true, seq; err != nil {
 			continue
 		}
 		it.homed = true
@@ -499,8 +504,12 @@ func (w *worker) writeHomes(items []*item) {
 	for _, u := range acks {
 		w.ackUnit(u)
 	}
-	for _, it := range gone {
-		if err := e.forget(w.ctx, streamHome, subjectHome+it.run.ID.String()); err != nil && e.written(err) != nil {
+	for id, at := range gone {
+		err := e.settle(w.writes)
+		if err == nil {
+			err = e.discardHome(w.writes, id, at)
+		}
+		if err != nil && e.written(err) != nil {
 			w.logError("drop a home entry", err)
 		}
 	}

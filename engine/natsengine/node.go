@@ -244,6 +244,22 @@ func (n *nodes) overlay(i *engine.Info) {
 type home struct {
 	node string
 	seq  uint64
+	left time.Time // since when this process, whose it is, does not have the run in hand
+}
+
+// discardHome deletes the entry of a run at home, and no later one, which is of
+// another node that has taken over. Without a sequence it is the one of this node,
+// if there is one.
+func (e *Engine) discardHome(ctx context.Context, id engine.ID, seq uint64) error {
+	subject := subjectHome + id.String()
+	if seq == 0 {
+		m, err := e.getLast(ctx, streamHome, subject)
+		if err != nil || m == nil || m.header.Get(headerNode) != e.id {
+			return err
+		}
+		seq = m.seq
+	}
+	return e.hooked(engine.WriteForget, func() error { return e.purge(ctx, streamHome, subject, seq+1) })
 }
 
 type homes struct {
@@ -312,7 +328,7 @@ func (h *holder) takeOver() {
 	var orphans []orphan
 	h.homes.mu.Lock()
 	for id, o := range h.homes.m {
-		if o.node != h.e.id && !h.nodes.alive(o.node) {
+		if o.node == h.e.id && o.leftFor(h.e.inHand(id)) > deadAfter || o.node != h.e.id && !h.nodes.alive(o.node) {
 			orphans = append(orphans, orphan{id, o})
 		}
 	}
@@ -330,11 +346,36 @@ func (h *holder) takeOver() {
 	}
 }
 
-// tidyEvery is how often entries of runs that have ended are forgotten.
+// leftFor is for how long this process has not had a run in hand.
+func (o *home) leftFor(inHand bool) time.Duration {
+	switch {
+	case inHand:
+		o.left = time.Time{}
+	case o.left.IsZero():
+		o.left = time.Now()
+	default:
+		return time.Since(o.left)
+	}
+	return 0
+}
+
+// inHand tells whether this process's worker has a run, if there is a worker.
+func (e *Engine) inHand(id engine.ID) bool {
+	w := e.worker.Load()
+	if w == nil {
+		return false
+	}
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.runs[id] != nil
+}
+
+// tidyEvery is how often entries of runs that have ended are dropped.
 const tidyEvery = time.Minute
 
-// tidyHomes forgets the entries of runs that have ended: nobody says that these
-// have been dropped, and nobody takes over from a node that lives.
+// tidyHomes drops the entries of runs that have ended, which most nodes have done
+// before, and forgets them: nobody takes over from a node that lives. One that
+// stayed for longer than its run is kept would be taken for a run that has not ended.
 func (h *holder) tidyHomes() {
 	read, old := h.position(posHome), map[engine.ID]*home{}
 	h.homes.mu.Lock()
@@ -351,8 +392,15 @@ func (h *holder) tidyHomes() {
 			return
 		}
 		for _, id := range ids {
-			if row := known[id]; row == nil || engine.State(row.State).Terminal() {
-				h.homes.drop(id, old[id])
+			if row := known[id]; row != nil && !engine.State(row.State).Terminal() {
+				continue
+			}
+			ctx, cancel := context.WithTimeout(h.e.ctx, requestTimeout)
+			err := h.leave(ctx, id, old[id])
+			cancel()
+			if err != nil {
+				h.e.logError("the index holder", "drop home entries", err)
+				return
 			}
 		}
 	}
@@ -379,7 +427,8 @@ func (h *holder) adopt(ctx context.Context, id engine.ID, o *home) error {
 	if err := d.Run(body, &r); err != nil {
 		return fmt.Errorf("read the home entry of %s: %w", id, err)
 	}
-	if h.hasEnded(id) { // cancelled meanwhile
+	o.seq = m.seq
+	if h.hasEnded(id, m.seq) { // cancelled meanwhile
 		return h.leave(ctx, id, o)
 	}
 	r.Rev++
@@ -394,17 +443,29 @@ func (h *holder) adopt(ctx context.Context, id engine.ID, o *home) error {
 
 // leave drops the entry of a run that has left its home.
 func (h *holder) leave(ctx context.Context, id engine.ID, o *home) error {
-	if err := h.e.forget(ctx, streamHome, subjectHome+id.String()); err != nil {
+	err := h.e.settle(ctx)
+	if err == nil {
+		err = h.e.discardHome(ctx, id, o.seq)
+	}
+	if err != nil {
 		return h.e.written(err)
 	}
 	h.homes.drop(id, o)
 	return nil
 }
 
-// hasEnded tells whether the index knows a run's end.
-func (h *holder) hasEnded(id engine.ID) bool {
+// hasEnded tells whether the index knows a run's end, or has known it: it has read
+// the run's entry at home, and does not keep the run any more.
+func (h *holder) hasEnded(id engine.ID, entry uint64) bool {
+	read := h.position(posHome) // before it is asked
 	rows, err := h.ix.Find([]index.ID{index.ID(id)})
-	return err == nil && len(rows) == 1 && engine.State(rows[0].State).Terminal()
+	if err != nil {
+		return false
+	}
+	if len(rows) == 0 {
+		return entry <= read
+	}
+	return engine.State(rows[0].State).Terminal()
 }
 
 func (h *homes) drop(id engine.ID, o *home) {

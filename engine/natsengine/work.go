@@ -123,8 +123,10 @@ type item struct {
 	twins    []*item   // of other messages of the run: the index may name one of those
 	homed    bool
 	homing   bool
-	settled  bool // its outcome is decided; a later one is dropped
-	ended    bool // a terminal record stands in the log
+	entry    bool   // it may have one at home
+	entryAt  uint64 // its sequence; 0 if it was not answered
+	settled  bool   // its outcome is decided; a later one is dropped
+	ended    bool   // a terminal record stands in the log
 	endedAt  uint64
 	saved    bool // it may have a checkpoint
 	suspect  bool // one death more, and it fails: it may kill this process
@@ -317,10 +319,15 @@ func (w *worker) execute(slotCtx context.Context, it *item) (slot bool) {
 // slot is free again.
 func (w *worker) begins(it *item, ctx *attemptContext) bool {
 	void := func() bool {
+		ended := it.ended
 		it.settled = true
 		w.busy--
 		w.mu.Unlock()
-		w.flush.void(it)
+		if ended { // as of now: should a power cut take that end, the run goes on
+			w.flush.requeue(it)
+		} else {
+			w.flush.void(it)
+		}
 		return false
 	}
 	w.mu.Lock()
