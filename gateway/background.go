@@ -3,6 +3,7 @@ package gateway
 import (
 	"context"
 	"encoding/json"
+	"fmt"
 	"net/http"
 	"slices"
 	"sync"
@@ -68,7 +69,9 @@ func (g *Gateway) background(w http.ResponseWriter, r *http.Request) error {
 	v := &web.Tasks{}
 	v.Frame, _ = g.frame(r.Context(), "tasks", "tasks.title")
 	v.Live = true
-	sums, err := g.sums(r.Context())
+	ctx, cancel := context.WithTimeout(r.Context(), askTime)
+	defer cancel()
+	sums, err := g.sums(ctx)
 	v.Note(err)
 	v.NRunning = sums[faena.Running] + sums[faena.Waiting]
 	v.NScheduled = sums[faena.Scheduled] + sums[faena.Retrying]
@@ -112,14 +115,36 @@ func lasts(b *Background) []web.Work {
 	return rows(out)
 }
 
-// lately is background work as it was listed last.
-type lately struct {
-	mu    sync.Mutex // held while it is listed: who comes meanwhile takes the same
-	work  *Background
+// lately is a list as it was made last.
+type lately[T any] struct {
+	turn  chan struct{} // held while it is made: who comes meanwhile takes the same
+	list  T
 	until time.Time
 }
 
-// To list background work takes longer the more runs are kept. A list that took more
+func newLately[T any]() lately[T] { return lately[T]{turn: make(chan struct{}, 1)} }
+
+// get gives the list, made anew if it is old.
+func (l *lately[T]) get(ctx context.Context, now func(context.Context) (T, error)) (T, error) {
+	select {
+	case l.turn <- struct{}{}:
+		defer func() { <-l.turn }()
+	case <-ctx.Done():
+		var none T
+		return none, fmt.Errorf("wait for a list: %w", context.Cause(ctx))
+	}
+	began := time.Now()
+	if began.Before(l.until) {
+		return l.list, nil
+	}
+	list, err := now(ctx)
+	if took := time.Since(began); err == nil && took > quick {
+		l.list, l.until = list, began.Add((restFor+1)*took)
+	}
+	return list, err
+}
+
+// To list what ended last takes longer the more runs are kept. A list that took more
 // than quick is shown for restFor times as long before it is made again.
 const (
 	quick   = 50 * time.Millisecond
@@ -127,23 +152,13 @@ const (
 )
 
 func (g *Gateway) work(ctx context.Context) (*Background, error) {
-	g.lately.mu.Lock()
-	defer g.lately.mu.Unlock()
-	began := time.Now()
-	if began.Before(g.lately.until) {
-		return g.lately.work, nil
-	}
-	b, err := g.workNow(ctx)
-	if took := time.Since(began); err == nil && took > quick {
-		g.lately.work, g.lately.until = b, began.Add((restFor+1)*took)
-	}
-	return b, err
+	ctx, cancel := context.WithTimeout(ctx, askTime)
+	defer cancel()
+	return g.lately.get(ctx, g.workNow)
 }
 
 // workNow lists what runs, what comes next, soonest first, and what has ended.
 func (g *Gateway) workNow(ctx context.Context) (*Background, error) {
-	ctx, cancel := context.WithTimeout(ctx, askTime)
-	defer cancel()
 	var b Background
 	last := map[string]*Result{}
 	ended, err := g.some(ctx, shown, faena.OrderEnded)

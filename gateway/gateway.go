@@ -47,7 +47,8 @@ type Gateway struct {
 	registry *prometheus.Registry
 	metrics  *metrics
 	outputs  previews
-	lately   lately
+	lately   lately[*Background]
+	failures lately[[]faena.Info]
 	started  time.Time
 	requests atomic.Int64
 	held     atomic.Int64 // bytes of large bodies being read
@@ -85,7 +86,7 @@ func New(node *faena.Node, o Options) (*Gateway, error) {
 	ctx, stop := context.WithCancel(context.Background())
 	g := &Gateway{
 		node: node, opts: o, log: o.Logger, hosts: newHosts(o), origins: http.NewCrossOriginProtection(),
-		pages: pages, sampler: newSampler(node), started: time.Now(), stop: stop, done: ctx.Done(),
+		pages: pages, sampler: newSampler(node), lately: newLately[*Background](), failures: newLately[[]faena.Info](), started: time.Now(), stop: stop, done: ctx.Done(),
 	}
 	g.registry, g.metrics = newMetrics(g)
 	if err := g.build(); err != nil {

@@ -85,7 +85,9 @@ func (g *Gateway) home(w http.ResponseWriter, r *http.Request) error {
 	var err error
 	v.Nodes, err = g.node.Nodes(ctx)
 	v.Note(err)
-	v.Failures, err = g.some(ctx, 5, faena.OrderEnded, faena.Failed)
+	v.Failures, err = g.failures.get(ctx, func(ctx context.Context) ([]faena.Info, error) {
+		return g.some(ctx, 5, faena.OrderEnded, faena.Failed)
+	})
 	v.Note(err)
 	v.Running, err = g.some(ctx, 5, faena.OrderCreated, faena.Running, faena.Waiting)
 	v.Note(err)

@@ -209,6 +209,7 @@ func (h *holder) start(ctx context.Context) error {
 	if err := h.loadDeadlines(ctx); err != nil {
 		return err
 	}
+	h.ix.Caught()
 	if err := h.serveRequests(); err != nil {
 		return err
 	}

@@ -377,6 +377,25 @@ const tidyEvery = time.Minute
 // before, and forgets them: nobody takes over from a node that lives. One that
 // stayed for longer than its run is kept would be taken for a run that has not ended.
 func (h *holder) tidyHomes() {
+	old, err := h.endedHomes()
+	for id, o := range old {
+		ctx, cancel := context.WithTimeout(h.e.ctx, requestTimeout)
+		if _, _, rerr := h.entry(ctx, id); rerr == nil { // else a newer version wrote it
+			err = h.leave(ctx, id, o)
+		}
+		cancel()
+		if err != nil {
+			break
+		}
+	}
+	if err != nil {
+		h.e.logError("the index holder", "drop home entries", err)
+	}
+}
+
+// endedHomes are the entries of runs that the index knows to have ended, or does not
+// keep any more.
+func (h *holder) endedHomes() (map[engine.ID]*home, error) {
 	read, old := h.position(posHome), map[engine.ID]*home{}
 	h.homes.mu.Lock()
 	for id, o := range h.homes.m {
@@ -388,44 +407,46 @@ func (h *holder) tidyHomes() {
 	for ids := range slices.Chunk(slices.Collect(maps.Keys(old)), maxAtOnce) {
 		known, err := h.known(ids)
 		if err != nil {
-			h.e.logError("the index holder", "forget home entries", err)
-			return
+			return nil, err
 		}
 		for _, id := range ids {
 			if row := known[id]; row != nil && !engine.State(row.State).Terminal() {
-				continue
-			}
-			ctx, cancel := context.WithTimeout(h.e.ctx, requestTimeout)
-			err := h.leave(ctx, id, old[id])
-			cancel()
-			if err != nil {
-				h.e.logError("the index holder", "drop home entries", err)
-				return
+				delete(old, id)
 			}
 		}
 	}
+	return old, nil
+}
+
+// entry reads a run's entry; nil if there is none.
+func (h *holder) entry(ctx context.Context, id engine.ID) (*fetched, *engine.Run, error) {
+	m, err := h.e.getLast(ctx, streamHome, subjectHome+id.String())
+	if err != nil || m == nil {
+		return nil, nil, err
+	}
+	body, err := engine.FrameAt(m.data, 1)
+	if err != nil {
+		return nil, nil, fmt.Errorf("read the home entry of %s: %w", id, err)
+	}
+	var d engine.Decoder
+	r := new(engine.Run)
+	if err := d.Run(body, r); err != nil {
+		return nil, nil, fmt.Errorf("read the home entry of %s: %w", id, err)
+	}
+	return m, r, nil
 }
 
 // adopt moves one run back into its queue. The order of writes: the queue, the
 // commit, then the home entry goes; a crash in between moves it twice, and the
 // second is found superseded or finished.
 func (h *holder) adopt(ctx context.Context, id engine.ID, o *home) error {
-	m, err := h.e.getLast(ctx, streamHome, subjectHome+id.String())
+	m, r, err := h.entry(ctx, id)
 	if err != nil {
 		return err
 	}
 	if m == nil || m.header.Get(headerNode) != o.node {
 		h.homes.drop(id, o)
 		return nil
-	}
-	body, err := engine.FrameAt(m.data, 1)
-	if err != nil {
-		return fmt.Errorf("read the home entry of %s: %w", id, err)
-	}
-	var d engine.Decoder
-	var r engine.Run
-	if err := d.Run(body, &r); err != nil {
-		return fmt.Errorf("read the home entry of %s: %w", id, err)
 	}
 	o.seq = m.seq
 	if h.hasEnded(id, m.seq) { // cancelled meanwhile
@@ -434,7 +455,7 @@ func (h *holder) adopt(ctx context.Context, id engine.ID, o *home) error {
 	r.Rev++
 	r.Doubt = true
 	r.Deaths++
-	if err := h.e.requeue(ctx, []engine.Run{r}); err != nil {
+	if err := h.e.requeue(ctx, []engine.Run{*r}); err != nil {
 		return err
 	}
 	h.e.log.WarnContext(ctx, "a node fell silent: its run starts again", "run", id, "task", r.Task, "node", o.node, "deaths", r.Deaths)

@@ -93,8 +93,8 @@ func TestHomesForgetWhatHasEnded(t *testing.T) {
 	}}}); err != nil {
 		t.Fatal(err)
 	}
-	h.tidyHomes()
-	if m := h.homes.m; len(m) != 2 || m[open] == nil || m[unread] == nil {
-		t.Errorf("entries of %v are left, want those of an open run and of one that the index has not read yet", m)
+	m, err := h.endedHomes()
+	if err != nil || len(m) != 2 || m[ended] == nil || m[gone] == nil {
+		t.Errorf("endedHomes = %v, %v, want neither that of an open run nor of one that the index has not read yet", m, err)
 	}
 }

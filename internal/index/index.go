@@ -85,7 +85,14 @@ type Count struct {
 	Queue, Task string
 	Retried     bool
 	N           int64
-	Ended       int64 // how many have ended so since the index was opened, whether they are kept or not
+	Ended       int64 // how many have ended so since the index was opened, or Caught up, whether they are kept or not
+}
+
+// Caught begins to count ends: what was applied before ended before it was opened.
+func (x *Index) Caught() {
+	x.info.Lock()
+	defer x.info.Unlock()
+	clear(x.ended)
 }
 
 // readers is how many reads go on at a time.
