@@ -71,6 +71,32 @@ func tooMany(n int) error {
 	return &engine.Error{Code: engine.CodeTooLarge, Err: fmt.Errorf("%d runs at once: want at most %d", n, maxAtOnce)}
 }
 
+// envelope reads the envelope of an open run. It moves while the run is open, as when
+// its time comes: where it is not found it is looked for again once the index has
+// caught up, which is waited for once. It gives what the index has of the run by then.
+func (h *holder) envelope(ctx context.Context, row *index.Row, caught *bool) (*index.Row, *engine.Run, error) {
+	run, _, err := h.stored(ctx, row)
+	if err != nil || run != nil {
+		return row, run, err
+	}
+	if !*caught {
+		if err := h.barrierNow(ctx); err != nil {
+			return nil, nil, err
+		}
+		*caught = true
+	}
+	id := engine.ID(row.ID)
+	known, err := h.known([]engine.ID{id})
+	if err != nil {
+		return nil, nil, err
+	}
+	if row = known[id]; row == nil || engine.State(row.State).Terminal() {
+		return row, nil, nil
+	}
+	run, _, err = h.stored(ctx, row)
+	return row, run, err
+}
+
 // writeEnds ends runs from here, whoever has them.
 func (h *holder) writeEnds(ctx context.Context, rows []*index.Row, state engine.State, why *engine.Failure) error {
 	e := h.e
@@ -81,14 +107,18 @@ func (h *holder) writeEnds(ctx context.Context, rows []*index.Row, state engine.
 	if err != nil {
 		return err
 	}
+	looked := false
 	for _, row := range rows {
 		if engine.State(row.State).Terminal() {
 			continue
 		}
 		run := staged[engine.ID(row.ID)]
 		if run == nil {
-			if run, _, err = h.stored(ctx, row); err != nil {
+			if row, run, err = h.envelope(ctx, row, &looked); err != nil {
 				return err
+			}
+			if row == nil || engine.State(row.State).Terminal() {
+				continue
 			}
 		}
 		recs = append(recs, endRecord(row, run, now, state, why))
