@@ -49,6 +49,7 @@ type nodes struct {
 	runs map[engine.ID]liveRun
 	let  map[engine.ID]grant
 	from time.Time // since when it listens
+	past time.Time // when it was looked last who is silent
 
 	missing map[string]bool // alive under the holder before, and not heard yet
 }
@@ -141,12 +142,18 @@ func (n *nodes) forget(id string, s *nodeState) {
 	delete(n.m, id)
 }
 
-// reap forgets silent nodes.
-func (n *nodes) reap() {
+// reap forgets silent nodes. When this process itself was stopped for long, nobody
+// could be heard: all get the time again.
+func (n *nodes) reap(now time.Time) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
+	stopped := !n.past.IsZero() && now.Sub(n.past) > deadAfter/2
+	n.past = now
 	for id, s := range n.m {
-		if time.Since(s.seen) > deadAfter {
+		if stopped {
+			s.seen = now
+		}
+		if now.Sub(s.seen) > deadAfter {
 			n.forget(id, s)
 		}
 	}
@@ -307,7 +314,7 @@ func (h *holder) coordinate() {
 			return
 		case <-tick.C:
 		}
-		h.nodes.reap()
+		h.nodes.reap(time.Now())
 		h.noteMembers()
 		if now := time.Now(); now.Sub(tidied) >= tidyEvery {
 			tidied = now

@@ -5,6 +5,7 @@ import (
 	"path/filepath"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/faena-dev/faena/engine"
 	"github.com/faena-dev/faena/internal/index"
@@ -96,5 +97,31 @@ func TestHomesForgetWhatHasEnded(t *testing.T) {
 	m, err := h.endedHomes()
 	if err != nil || len(m) != 2 || m[ended] == nil || m[gone] == nil {
 		t.Errorf("endedHomes = %v, %v, want neither that of an open run nor of one that the index has not read yet", m, err)
+	}
+}
+
+// A server that had been stopped took all nodes for silent when it went on.
+func TestNobodyIsSilentForAProcessThatWasStopped(t *testing.T) {
+	t.Parallel()
+	for name, c := range map[string]struct {
+		stopped time.Duration
+		alive   bool
+	}{"it ran": {100 * time.Millisecond, false}, "it was stopped": {6 * time.Second, true}} {
+		var n nodes
+		n.init()
+		n.take(&beat{Node: engine.NodeInfo{ID: "w"}})
+		heard := time.Now()
+		n.past = heard.Add(6*time.Second - c.stopped)
+		n.reap(heard.Add(6 * time.Second))
+		if n.alive("w") != c.alive {
+			t.Errorf("%s: alive = %v, want %v", name, !c.alive, c.alive)
+		}
+		n.reap(heard.Add(6*time.Second + 100*time.Millisecond))
+		n.reap(heard.Add(8 * time.Second))
+		n.reap(heard.Add(10 * time.Second))
+		n.reap(heard.Add(11 * time.Second))
+		if n.alive("w") {
+			t.Errorf("%s: it is alive although it was not heard for a time after", name)
+		}
 	}
 }
